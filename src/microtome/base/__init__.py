@@ -1,0 +1,1 @@
+"""What every room stands on: errors, files, progress. Depends on nothing else in microtome."""

@@ -1,0 +1,176 @@
+"""What a study is: a question, a config, predictions, published rules, and how to measure and analyse."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from microtome.base.files import digest
+from microtome.lab.estimate import Estimate
+from microtome.lab.prediction import Frozen, Prediction
+from microtome.lab.verdict import ControlResult
+
+if TYPE_CHECKING:  # polars, numpy and matplotlib take long to import; listing studies must not
+    import numpy as np
+    import polars as pl
+    from matplotlib.figure import Figure as MatplotlibFigure
+
+
+class StudyConfig(Frozen):
+    """The base of every study's config: frozen, no unknown keys, each field with a description."""
+
+
+class Original(Frozen):
+    """The public experiment that a study implements, credited by its project's name."""
+
+    title: str
+    project: str
+    summary: str
+
+
+class Control(Frozen):
+    """A check that must pass before a prediction is read."""
+
+    name: str
+    description: str
+
+
+class Reading(Frozen):
+    """What a published rule reads from the data, in the original's words."""
+
+    outcome: str
+    claims: bool | None
+    """Whether the rule reads its claim as true; None where the original gives no rule that decides."""
+    numbers: dict[str, float] = {}
+
+
+Tables = Mapping[str, "pl.DataFrame"]
+
+
+@dataclass(frozen=True)
+class PublishedRule:
+    """The original's own threshold rule, as a function of the run's tables."""
+
+    id: str
+    prediction: str
+    """The prediction that asks the same question."""
+    rule: str
+    """The rule in words, with its threshold and whose threshold that is."""
+    read: Callable[[Tables], Reading]
+
+
+class Unit(Frozen):
+    """The smallest piece of a run that can be done, stored and skipped alone.
+
+    Its id comes from what is measured (study, version, kind, spec, and the units it needs), so two runs that
+    need the same measurement share it.
+    """
+
+    study: str
+    version: int
+    kind: str
+    label: str
+    spec: dict[str, Any]
+    needs: tuple[str, ...] = ()
+    """Ids of units whose measurements this one reads; they come earlier in the plan."""
+    cost: float = 1.0
+    """Expected work relative to the study's other units, for the estimate of time."""
+
+    @property
+    def id(self) -> str:
+        """The kind and sixteen hexadecimal digits."""
+        identity = [self.study, self.version, self.kind, self.spec, list(self.needs)]
+        return f"{self.kind}-{digest(identity)[:16]}"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one unit measured: rows for people and statistics, arrays for further computation."""
+
+    rows: "pl.DataFrame"
+    arrays: "Mapping[str, np.ndarray]" = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What a run's measurements come to."""
+
+    estimates: Mapping[str, Estimate]
+    controls: Mapping[str, ControlResult]
+    tables: Tables
+    """The numbers behind figures and published rules; each is stored as ``tables/<name>.parquet``."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One picture of the page."""
+
+    name: str
+    """File name without suffix."""
+    title: str
+    caption: str
+    """What to see in it, in one or two sentences."""
+    draw: "Callable[[], MatplotlibFigure]"
+
+
+class Bench(ABC):
+    """What a worker keeps between units: the loaded model, caches. Made by ``Study.open``, once per process."""
+
+    @abstractmethod
+    def measure(self, unit: Unit, needed: Mapping[str, Measurement]) -> Measurement:
+        """Measure one unit; ``needed`` holds the measurements of the units it names, by id."""
+
+
+class Study(ABC):
+    """A question with everything needed to answer it twice: as published, and controlled."""
+
+    name: str
+    version: int
+    """Raised whenever the same unit would come out different."""
+    title: str
+    question: str
+    original: Original
+    config: type[StudyConfig]
+    predictions: tuple[Prediction, ...]
+    published: tuple[PublishedRule, ...]
+    controls: tuple[Control, ...]
+
+    @abstractmethod
+    def fingerprints(self, config: Any) -> dict[str, str]:
+        """Return the fingerprints of the models and corpora that the config names.
+
+        Raises:
+            UserError: when the config names something that is not there or cannot work.
+        """
+
+    @abstractmethod
+    def units(self, config: Any, fingerprints: Mapping[str, str]) -> Sequence[Unit]:
+        """Return the plan: every unit of the run, each after the units that it needs. Loads no model."""
+
+    @abstractmethod
+    def open(self, config: Any) -> Bench:
+        """Load what measuring takes."""
+
+    @abstractmethod
+    def gather(self, config: Any, units: Sequence[Unit], measured: Mapping[str, Measurement]) -> Any:
+        """Join the units' measurements into the data that ``analyse`` and ``simulate`` share."""
+
+    @abstractmethod
+    def analyse(self, config: Any, data: Any, levels: Sequence[float]) -> Analysis:
+        """Compute the estimates of all predictions, with intervals at each error level, and the tables."""
+
+    @abstractmethod
+    def figures(self, config: Any, tables: Tables) -> Iterable[Figure]:
+        """Return the figures of the page, in its order."""
+
+    @abstractmethod
+    def methods(self, config: Any, tables: Tables) -> Iterable[str]:
+        """Return the methods section, a paragraph an item, with the run's own numbers."""
+
+    @abstractmethod
+    def simulate(self, config: Any, rng: "np.random.Generator", planted: bool) -> Any:
+        """Return synthetic data in which every claim is true (planted) or none is, for power and nulls."""
+
+    @abstractmethod
+    def planted_effects(self, config: Any) -> dict[str, str]:
+        """Say, per prediction, the size of the effect that ``simulate`` plants, on the estimate's scale."""
