@@ -1,0 +1,193 @@
+"""Loading: a reference in, a ready causal language model out, with its anatomy and fingerprint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from microtome.base.errors import UserError, did_you_mean
+from microtome.models.anatomies import anatomy_of
+from microtome.models.anatomy import Anatomy, AttentionWeights
+from microtome.models.fingerprints import fingerprint_of
+from microtome.models.quiet import quiet
+from microtome.models.reference import Source, resolve
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+Attention = Literal["sdpa", "eager"]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A causal language model that is ready to be looked into: frozen, in evaluation mode."""
+
+    reference: str
+    module: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    """Pads on the right, and always has a padding token."""
+    anatomy: Anatomy
+    fingerprint: str
+    """Hash of architecture, weights and tokenizer, whatever the path, dtype or device."""
+    dtype: str
+    device: str
+    attention: Attention
+
+    def attention_weights(self, layer: int) -> AttentionWeights:
+        """Return the attention projections of a layer, one matrix for each head."""
+        return self.anatomy.attention_weights(self.module, layer)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model has learned; tied weights count once."""
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+
+def load_model(
+    reference: str,
+    *,
+    dtype: str = "float32",
+    device: str = "auto",
+    attention: Attention = "sdpa",
+    trust_remote_code: bool = False,
+) -> Model:
+    """Load a causal language model.
+
+    Args:
+        reference: ``embedded:NAME``, a ``.gguf`` file, a folder, or a hub id (``org/name@revision``).
+        dtype: ``float32``, ``bfloat16``, ``float16`` or ``float64``.
+        device: A torch device; ``auto`` takes the first CUDA device if there is one, else the CPU.
+        attention: ``sdpa`` is faster; ``eager`` shows attention patterns.
+        trust_remote_code: Whether code from the model's repository may run. It can do anything.
+
+    Raises:
+        UserError: If the model cannot be found, read or understood, or has weights that are not finite.
+    """
+    import torch
+
+    if dtype not in DTYPES:
+        raise UserError(f"Expected a dtype of {', '.join(DTYPES)}, got '{dtype}'.{did_you_mean(dtype, DTYPES)}")
+    if attention not in ("sdpa", "eager"):
+        raise UserError(f"Expected attention 'sdpa' or 'eager', got '{attention}'.")
+    place = _device(device)
+    source = resolve(reference, trust_remote_code=trust_remote_code)
+    folder = source.folder()
+    config = _config(source, folder, trust_remote_code)
+    anatomy = anatomy_of(config)
+    module = _weights(source, folder, config, getattr(torch, dtype), attention, trust_remote_code)
+    _check_finite(module, reference)
+    module.requires_grad_(False).eval().to(place)
+    tokenizer = _tokenizer(source, folder, trust_remote_code)
+    return Model(reference, module, tokenizer, anatomy, fingerprint_of(source), dtype, str(place), attention)
+
+
+def load_anatomy(reference: str) -> Anatomy:
+    """Return a model's anatomy from its configuration, without loading its weights.
+
+    Raises:
+        UserError: As ``load_model``, except for what only the weights can show.
+    """
+    source = resolve(reference)
+    return anatomy_of(_config(source, source.folder(), trust_remote_code=False))
+
+
+def load_tokenizer(reference: str) -> PreTrainedTokenizerBase:
+    """Return a model's tokenizer alone, which pads on the right and has a padding token.
+
+    Raises:
+        UserError: If the model cannot be found or has no tokenizer.
+    """
+    source = resolve(reference)
+    return _tokenizer(source, source.folder(), trust_remote_code=False)
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(
+            f"Expected a device that this machine has, got '{name}' ({str(error).splitlines()[0]}). "
+            "Use 'auto' or 'cpu'."
+        ) from error
+
+
+def _config(source: Source, folder: Path, trust_remote_code: bool) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        with quiet():
+            return AutoConfig.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=trust_remote_code
+            )
+    except Exception as error:
+        raise _unreadable(source, "configuration (config.json)", error) from error
+
+
+def _weights(
+    source: Source, folder: Path, config: Any, dtype: torch.dtype, attention: Attention, trust_remote_code: bool
+) -> PreTrainedModel:
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with quiet():
+            module, report = AutoModelForCausalLM.from_pretrained(
+                folder,
+                config=config,
+                dtype=dtype,
+                attn_implementation=attention,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=trust_remote_code,
+                output_loading_info=True,
+            )
+    except Exception as error:
+        raise _unreadable(source, "weights", error) from error
+    if missing := sorted(report["missing_keys"]):
+        raise UserError(
+            f"Expected the weights of a whole {config.model_type} language model in '{source.reference}', but "
+            f"'{missing[0]}' is missing ({len(missing)} in all). Save the model again with its head."
+        )
+    return module
+
+
+def _tokenizer(source: Source, folder: Path, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=trust_remote_code
+            )
+    except Exception as error:
+        raise _unreadable(source, "tokenizer", error) from error
+    tokenizer.padding_side = "right"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
+    return tokenizer
+
+
+def _unreadable(source: Source, part: str, error: Exception) -> UserError:
+    text = str(error).strip() or type(error).__name__
+    remote = (
+        " The model needs code of its own: pass trust_remote_code=True only if you have read that code."
+        if "trust_remote_code" in text
+        else " Save or download the model again, or update transformers."
+    )
+    return UserError(f"Expected to read the {part} of '{source.reference}', but: {text.splitlines()[0]}.{remote}")
+
+
+def _check_finite(module: PreTrainedModel, reference: str) -> None:
+    for name, parameter in module.named_parameters():
+        if not parameter.isfinite().all():
+            count = int((~parameter.isfinite()).sum())
+            raise UserError(
+                f"Expected finite weights in '{reference}', got {count:,} NaN or infinite values in '{name}'. "
+                "The checkpoint is damaged, comes from a run that diverged, or overflows in this dtype."
+            )
