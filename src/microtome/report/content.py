@@ -1,4 +1,4 @@
-"""What a page says about a run, taken from the run and put in the page's order; the templates only lay it out."""
+"""What a page says about a run, in the page's order; the templates only lay it out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -134,8 +134,8 @@ def _summary(answers: tuple[Answer, ...]) -> tuple[str, ...]:
     open_ = [(a, p) for a, p in pairs if p.relation.kind == "open"]
     for answer, published in apart:
         sentences.append(
-            f"On “{answer.prediction.id}” the two answers disagree: as published, “{published.reading.outcome}”; "
-            f"controlled, {answer.verdict.outcome}."
+            f"On “{answer.prediction.id}” the two answers disagree: "
+            f"as published, “{published.reading.outcome}”; controlled, {answer.verdict.outcome}."
         )
     if open_:
         names = words.joined(list(dict.fromkeys(f"“{a.prediction.id}”" for a, _ in open_)))

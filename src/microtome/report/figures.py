@@ -32,7 +32,7 @@ class Drawn:
 
 
 def write_figures(figures: Iterable[Figure], folder: Path) -> tuple[Drawn, ...]:
-    """Draw each figure into ``folder`` as ``<name>.svg`` and ``<name>.png`` (twice the screen's resolution)."""
+    """Draw each figure into ``folder`` as ``<name>.svg`` and ``<name>.png`` (twice the pixels)."""
     drawn = []
     for figure in figures:
         svg, png = folder / f"{figure.name}.svg", folder / f"{figure.name}.png"

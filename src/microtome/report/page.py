@@ -1,4 +1,4 @@
-"""The page of one run: ``report.html`` in the run's folder, complete in one file, and its figures beside it."""
+"""The page of one run: ``report.html`` in the run's folder, complete in itself, with its figures beside it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

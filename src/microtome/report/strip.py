@@ -43,7 +43,7 @@ class Strip:
 
 
 def strip(prediction: Prediction, verdict: Verdict) -> Strip:
-    """Lay out the interval that decided, the value, the centre of the null, and both regions, on one scale."""
+    """Lay out the interval that decided, the value, the null's centre and both regions on one scale."""
     estimate, interval = verdict.estimate, verdict.interval
     null = estimate.null.center if estimate.null else None
     edges = _finite_bounds(prediction.supported_if) + _finite_bounds(prediction.falsified_if)

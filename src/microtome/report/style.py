@@ -1,4 +1,4 @@
-"""One look for every figure: Okabe and Ito's colours, which survive colour blindness, and a plain sans-serif."""
+"""One look for every figure: Okabe and Ito's colours, safe for the colour-blind, and a plain sans-serif."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

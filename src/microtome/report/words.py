@@ -25,7 +25,7 @@ class Relation:
     """How a published reading stands to the controlled verdict on the same question."""
 
     kind: str
-    """``agree``, ``disagree``, ``open`` (the controlled data do not decide) or ``none`` (no published rule)."""
+    """``agree``, ``disagree``, ``open`` (the data do not decide) or ``none`` (the rule does not)."""
     text: str
 
 
