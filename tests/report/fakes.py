@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as MatplotlibFigure
 from pydantic import Field
 
 from microtome.lab.estimate import Estimate, Null, alphas
-from microtome.lab.prediction import Prediction, above, below, between, outside
+from microtome.lab.prediction import Prediction, Region, above, below, between, outside
 from microtome.lab.study import Control, Figure, Original, PublishedRule, Reading, StudyConfig
 from microtome.lab.verdict import ControlResult, decide
 
@@ -26,15 +26,17 @@ class Config(StudyConfig):
     layers: tuple[int, ...] | None = Field(None, description="Layers to read; all of them when not given.")
 
 
-def _prediction(id: str, claim: str, supported: Any, falsified: Any, **more: Any) -> Prediction:
-    return Prediction(
-        id=id,
-        claim=claim,
-        estimand="Difference of shares, averaged over operand pairs.",
-        supported_if=supported,
-        falsified_if=falsified,
-        **({"scale": "share of variance", "source": "section 2"} | more),
-    )
+def _prediction(id: str, claim: str, supported: Region, falsified: Region, **more: Any) -> Prediction:
+    given = {
+        "id": id,
+        "claim": claim,
+        "estimand": "Difference of shares, averaged over operand pairs.",
+        "scale": "share of variance",
+        "supported_if": supported,
+        "falsified_if": falsified,
+        "source": "section 2",
+    }
+    return Prediction.model_validate(given | more)
 
 
 PREDICTIONS = (
@@ -44,16 +46,27 @@ PREDICTIONS = (
         above(0.1),
         below(0.05),
         controls=("answers",),
-        scale="share of variance",
     ),
-    _prediction("invariance", "The direction of a task does not depend on the operands.", above(0.5), below(0.5)),
-    _prediction("gating", "The vectors' norm is raised at the categorisation layers.", between(1.2, 2.0), outside(1, 3)),
-    _prediction("space", "Arithmetic tasks lie closer to each other than to comparisons.", above(0), below(0)),
-    _prediction("causal", "Adding the vector makes the model do the task.", above(0.2), below(0.1), scale="nats",
-                controls=("alpha-zero", "answers")),
-    _prediction("scale", f"Norms agree across tasks {HOSTILE}", below(1500), above(2500), controls=("broken",),
-                min_units=3),
-)  # fmt: skip
+    _prediction("invariance", "A task's direction does not depend on the operands.", above(0.5), below(0.5)),
+    _prediction("gating", "The norm is raised at some layers.", between(1.2, 2.0), outside(1, 3)),
+    _prediction("space", "Arithmetic tasks lie closer to each other.", above(0), below(0)),
+    _prediction(
+        "causal",
+        "Adding the vector makes the model do the task.",
+        above(0.2),
+        below(0.1),
+        scale="nats",
+        controls=("alpha-zero", "answers"),
+    ),
+    _prediction(
+        "scale",
+        f"Norms agree across tasks {HOSTILE}",
+        below(1500),
+        above(2500),
+        controls=("broken",),
+        min_units=3,
+    ),
+)
 
 
 def _estimate(value: float, half: float, n: int = 20, null: Null | None = None) -> Estimate:
@@ -73,14 +86,12 @@ ESTIMATES = {
     "separation": _estimate(
         0.01,
         0.01,
-        null=Null(
-            description="task labels permuted within each pair", p=0.41, smallest_p=0.0005, center=0.02
-        ),
+        null=Null(description="task labels permuted", p=0.41, smallest_p=0.0005, center=0.02),
     ),
     "invariance": _estimate(
         0.93,
         0.02,
-        null=Null(description="prompts exchanged between tasks", p=0.0005, smallest_p=0.0005, center=0.1),
+        null=Null(description="prompts exchanged", p=0.0005, smallest_p=0.0005, center=0.1),
     ),
     "gating": _estimate(1.6, 0.6),
     "space": _estimate(
@@ -94,9 +105,7 @@ ESTIMATES = {
             enough="seven tasks would be enough",
         ),
     ),
-    "causal": _estimate(
-        1.4, 0.2, null=Null(description="random vectors", p=0.001, smallest_p=0.001, center=0.05)
-    ),
+    "causal": _estimate(1.4, 0.2, null=Null(description="random", p=0.001, smallest_p=0.001, center=0.05)),
     "scale": _estimate(1840.0, 260.0),
 }
 CONTROLS = (
@@ -119,21 +128,19 @@ RULES = (
     _rule(
         "overlap",
         "separation",
-        "Mean off-diagonal cosine below 0.1 is read as non-overlapping (ours: no number given).",
+        "Mean off-diagonal cosine below 0.1 (our number): no overlap.",
     ),
     _rule("blocks", "invariance", "Five 5 × 5 blocks on the heat map mean independence of the numbers."),
     _rule("norms", "gating", "Higher norms at a layer mean gating."),
     _rule(
         "groups",
         "space",
-        "Sum and difference closer to each other than to minimum and maximum: a task space.",
+        "Sum and difference closest to each other: a task space.",
     ),
 )
 PUBLISHED = {
     "overlap": Reading(outcome="non-overlapping task vectors", claims=True, numbers={"mean cosine": -0.25}),
-    "blocks": Reading(
-        outcome="independent of the numbers", claims=True, numbers={"within": 0.97, "between": 0.02}
-    ),
+    "blocks": Reading(outcome="independent of the numbers", claims=True, numbers={"within": 0.97}),
     "norms": Reading(outcome="norms shown, not judged", claims=None),
     "groups": Reading(outcome=f"a task space {HOSTILE}", claims=True),
 }
@@ -176,7 +183,7 @@ class Study:
 class Run:
     path: Path
     id: str = "0123456789abcdef"
-    config: Config = field(default_factory=Config)
+    config: Config = field(default_factory=lambda: Config.model_validate({}))
     study: Study = field(default_factory=Study)
     status: str = "finished"
     failed: dict[str, str] = field(default_factory=dict)
@@ -217,7 +224,7 @@ class Run:
             Figure(
                 "similarity_heatmap",
                 f"Similarity {HOSTILE}",
-                "Blocks on the diagonal are the task words.",
+                "Blocks are the task words.",
                 _draw,
             ),
             Figure("task_pca", "PCA", "Five clusters: each is one final token.", _draw),

@@ -21,7 +21,7 @@ def lay_out(supported: Region, falsified: Region, estimate: Estimate) -> Strip:
 
 
 def estimate(value: float, low: float, high: float, center: float | None = None) -> Estimate:
-    null = Null(description="n", p=0.01, smallest_p=0.01, center=center)
+    null = None if center is None else Null(description="n", p=0.01, smallest_p=0.01, center=center)
     return Estimate.with_intervals(
         value,
         lambda _: (low, high),
@@ -29,7 +29,7 @@ def estimate(value: float, low: float, high: float, center: float | None = None)
         n=9,
         unit="pairs",
         method="m",
-        null=null if center is not None else None,
+        null=null,
     )
 
 

@@ -1,4 +1,4 @@
-"""The page of one run: ``report.html`` in the run's folder, complete in itself, with its figures beside it."""
+"""The page of one run: ``report.html`` in the run's folder, complete in itself, and its figures."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

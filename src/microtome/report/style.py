@@ -14,7 +14,7 @@ DIVERGING = "RdBu_r"
 SEQUENTIAL = "cividis"
 """Colour map for values without a sign."""
 
-_SETTINGS: dict[str, Any] = {
+_SETTINGS: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib: the same figure on every machine
     "font.size": 10.5,
@@ -54,5 +54,5 @@ def style() -> Iterator[None]:
     import matplotlib as mpl
     from cycler import cycler
 
-    with mpl.rc_context(_SETTINGS | {"axes.prop_cycle": cycler(color=PALETTE)}):
+    with mpl.rc_context({**_SETTINGS, "axes.prop_cycle": cycler(color=PALETTE)}):
         yield
