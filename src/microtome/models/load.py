@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -69,7 +70,9 @@ def load_model(
     import torch
 
     if dtype not in DTYPES:
-        raise UserError(f"Expected a dtype of {', '.join(DTYPES)}, got '{dtype}'.{did_you_mean(dtype, DTYPES)}")
+        raise UserError(
+            f"Expected a dtype of {', '.join(DTYPES)}, got '{dtype}'.{did_you_mean(dtype, DTYPES)}"
+        )
     if attention not in ("sdpa", "eager"):
         raise UserError(f"Expected attention 'sdpa' or 'eager', got '{attention}'.")
     place = _device(device)
@@ -131,7 +134,12 @@ def _config(source: Source, folder: Path, trust_remote_code: bool) -> Any:
 
 
 def _weights(
-    source: Source, folder: Path, config: Any, dtype: torch.dtype, attention: Attention, trust_remote_code: bool
+    source: Source,
+    folder: Path,
+    config: Any,
+    dtype: torch.dtype,
+    attention: Attention,
+    trust_remote_code: bool,
 ) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
@@ -151,18 +159,20 @@ def _weights(
         raise _unreadable(source, "weights", error) from error
     if missing := sorted(report["missing_keys"]):
         raise UserError(
-            f"Expected the weights of a whole {config.model_type} language model in '{source.reference}', but "
-            f"'{missing[0]}' is missing ({len(missing)} in all). Save the model again with its head."
+            f"Expected the weights of a whole {config.model_type} language model in '{source.reference}', "
+            f"but '{missing[0]}' is missing ({len(missing)} in all). Save the model again with its head."
         )
     return module
 
 
 def _tokenizer(source: Source, folder: Path, trust_remote_code: bool) -> PreTrainedTokenizerBase:
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+    # AutoTokenizer may put the class of the model's type in the place of the tokenizer that was saved.
+    reader = PreTrainedTokenizerFast if _is_plain(folder) else AutoTokenizer
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(
+            tokenizer = reader.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=trust_remote_code
             )
     except Exception as error:
@@ -173,6 +183,15 @@ def _tokenizer(source: Source, folder: Path, trust_remote_code: bool) -> PreTrai
     return tokenizer
 
 
+def _is_plain(folder: Path) -> bool:
+    """Tell whether the tokenizer was saved as nothing but its tokenizer.json."""
+    try:
+        saved = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return saved.get("tokenizer_class") == "TokenizersBackend" and (folder / "tokenizer.json").is_file()
+
+
 def _unreadable(source: Source, part: str, error: Exception) -> UserError:
     text = str(error).strip() or type(error).__name__
     remote = (
@@ -180,14 +199,19 @@ def _unreadable(source: Source, part: str, error: Exception) -> UserError:
         if "trust_remote_code" in text
         else " Save or download the model again, or update transformers."
     )
-    return UserError(f"Expected to read the {part} of '{source.reference}', but: {text.splitlines()[0]}.{remote}")
+    return UserError(
+        f"Expected to read the {part} of '{source.reference}', but: {text.splitlines()[0]}.{remote}"
+    )
 
 
 def _check_finite(module: PreTrainedModel, reference: str) -> None:
+    """Refuse NaN and infinity; the extremes of a tensor show both, in one pass and without a copy."""
+    import torch
+
     for name, parameter in module.named_parameters():
-        if not parameter.isfinite().all():
+        if parameter.numel() and not torch.stack(torch.aminmax(parameter.detach())).isfinite().all():
             count = int((~parameter.isfinite()).sum())
             raise UserError(
-                f"Expected finite weights in '{reference}', got {count:,} NaN or infinite values in '{name}'. "
-                "The checkpoint is damaged, comes from a run that diverged, or overflows in this dtype."
+                f"Expected finite weights in '{reference}', got {count:,} NaN or infinite values in "
+                f"'{name}'. The checkpoint is damaged, comes from a run that diverged, or overflows in this dtype."
             )

@@ -83,14 +83,15 @@ def _wrong_file(reference: str, path: Path) -> UserError:
     if any(path.match(pattern) for pattern in PICKLES):
         return _pickle(reference, path.name)
     return UserError(
-        f"Expected a folder or a .gguf file, got the file '{reference}'. Give the folder that holds config.json."
+        f"Expected a folder or a .gguf file, got the file '{reference}'. "
+        "Give the folder that holds config.json."
     )
 
 
 def _pickle(reference: str, file: str) -> UserError:
     return UserError(
-        f"Expected weights as safetensors or GGUF in '{reference}', got the pickle '{file}', which can run any "
-        "code when it is read. Convert it where you trust it: load it with transformers and call "
+        f"Expected weights as safetensors or GGUF in '{reference}', got the pickle '{file}', which can run "
+        "any code when it is read. Convert it where you trust it: load it with transformers and call "
         "`model.save_pretrained(folder)`, which writes safetensors."
     )
 
@@ -99,7 +100,11 @@ def _checked(reference: str, folder: Path) -> Path:
     """Return the folder if it holds a configuration and safetensors."""
     if not (folder / "config.json").is_file():
         ggufs = sorted(folder.glob("*.gguf"))
-        hint = f" Give the file itself: '{ggufs[0]}'." if ggufs else " Give the folder that `save_pretrained` wrote."
+        hint = (
+            f" Give the file itself: '{ggufs[0]}'."
+            if ggufs
+            else " Give the folder that `save_pretrained` wrote."
+        )
         raise UserError(f"Expected config.json in '{reference}', found none.{hint}")
     if any(folder.glob("*.safetensors")):
         return folder

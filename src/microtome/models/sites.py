@@ -1,6 +1,6 @@
 """Sites: the named places of a transformer at which activations are read and changed.
 
-The names are TransformerLens' words without its ``hook_`` prefix: ``resid_post.8``, ``mlp_post.3``, ``embed``.
+The names are TransformerLens' words without its ``hook_``: ``resid_post.8``, ``mlp_post.3``, ``embed``.
 """
 
 from collections.abc import Mapping
@@ -55,7 +55,8 @@ class Site:
             )
         if self.layer is not None and self.layer < 0:
             raise UserError(
-                f"Expected a layer counted from 0, got {self.layer}. Name the layer itself, as in '{self.kind}.0'."
+                f"Expected a layer counted from 0, got {self.layer}. "
+                f"Name the layer itself, as in '{self.kind}.0'."
             )
 
     def __str__(self) -> str:

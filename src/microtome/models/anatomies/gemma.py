@@ -1,4 +1,4 @@
-"""Gemma 2 and 3: norms before and after each block, scaled embeddings, alternating local and global attention."""
+"""Gemma 2 and 3: norms before and after each block, scaled embeddings, local and global attention."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""GPT-NeoX (Pythia): partial rotation, one projection that interleaves q, k, v by head, often parallel blocks."""
+"""GPT-NeoX (Pythia): partial rotation, one projection with q, k, v side by side in each head."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The Llama family (Llama, SmolLM2, Mistral, Qwen2, Qwen3): separate projections, grouped queries, gated MLP."""
+"""The Llama family (Llama, SmolLM2, Mistral, Qwen2, Qwen3): grouped queries, gated MLP."""
 
 from typing import Any
 

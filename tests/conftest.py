@@ -1,0 +1,38 @@
+"""What all rooms' tests share: no network, few threads, tiny models."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import save_tiny
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A function that returns the folder of a tiny random model: ``tiny_model("llama")``, ``(..., seed=1)``.
+
+    Folders are made once a session and shared: a test that changes one must copy it first.
+    """
+    made: dict[tuple[str, int], Path] = {}
+
+    def folder(family: str, seed: int = 0) -> Path:
+        if (family, seed) not in made:
+            made[family, seed] = save_tiny(family, tmp_path_factory.mktemp(f"{family}-{seed}"), seed)
+        return made[family, seed]
+
+    return folder
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of microtome for one test; other tests use the user's."""
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("MICROTOME_CACHE", str(cache))
+    return cache
