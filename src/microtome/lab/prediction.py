@@ -29,7 +29,8 @@ class Region(Frozen):
     def bounds(self) -> tuple[tuple[float, float], ...]:
         """The spans with infinities in place of ``None``."""
         return tuple(
-            (-math.inf if low is None else low, math.inf if high is None else high) for low, high in self.spans
+            (-math.inf if low is None else low, math.inf if high is None else high)
+            for low, high in self.spans
         )
 
     def contains(self, low: float, high: float) -> bool:

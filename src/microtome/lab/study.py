@@ -1,9 +1,12 @@
 """What a study is: a question, a config, predictions, published rules, and how to measure and analyse."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, field_validator
 
 from microtome.base.files import digest
 from microtome.lab.estimate import Estimate
@@ -17,7 +20,11 @@ if TYPE_CHECKING:  # polars, numpy and matplotlib take long to import; listing s
 
 
 class StudyConfig(Frozen):
-    """The base of every study's config: frozen, no unknown keys, each field with a description."""
+    """The base of every study's config: frozen, no unknown keys, each field with a description.
+
+    A field that cannot change results (a device, a batch size, a reference that a fingerprint stands for) is
+    declared with ``Field(json_schema_extra={"identity": False})`` and has no part in the run's id.
+    """
 
 
 class Original(Frozen):
@@ -41,7 +48,13 @@ class Reading(Frozen):
     outcome: str
     claims: bool | None
     """Whether the rule reads its claim as true; None where the original gives no rule that decides."""
-    numbers: dict[str, float] = {}
+    numbers: dict[str, float | None] = {}
+    """What the rule looked at; a number that is undefined is None (NaN becomes None)."""
+
+    @field_validator("numbers")
+    @classmethod
+    def _undefined_is_none(cls, numbers: dict[str, float | None]) -> dict[str, float | None]:
+        return {name: x if x is not None and math.isfinite(x) else None for name, x in numbers.items()}
 
 
 Tables = Mapping[str, "pl.DataFrame"]
@@ -73,7 +86,7 @@ class Unit(Frozen):
     spec: dict[str, Any]
     needs: tuple[str, ...] = ()
     """Ids of units whose measurements this one reads; they come earlier in the plan."""
-    cost: float = 1.0
+    cost: float = Field(default=1.0, gt=0)
     """Expected work relative to the study's other units, for the estimate of time."""
 
     @property

@@ -1,0 +1,128 @@
+"""What Python users call, and what the command line calls: models, captures, runs, power.
+
+Everything heavy is imported when it is used.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from microtome.lab import registry
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from microtome.lab.plan import Plan
+    from microtome.lab.run import Run
+
+
+def studies() -> tuple[str, ...]:
+    """Return the names of the installed studies."""
+    return registry.names()
+
+
+def run(
+    study: str,
+    *,
+    store: Path | str = "store",
+    workers: int = 1,
+    threads: int | None = None,
+    config_file: Path | str | None = None,
+    again: bool = False,
+    command: str | None = None,
+    **options: Any,
+) -> "Run":
+    """Run a study, write its report, and return the run; a finished run with its report is returned as it is.
+
+    Example:
+        >>> run = microtome.run("task-vectors", model="embedded:smollm2-135m")  # doctest: +SKIP
+
+    Args:
+        study: the study's name, one of ``microtome.studies()``.
+        store: the folder of all runs.
+        workers: worker processes; 1 measures in this process.
+        threads: threads for each unit; by default the processors shared among the workers.
+        config_file: a TOML file with options; those given here win over it.
+        again: analyse and decide anew although the run is finished.
+        command: the exact command, for the record; by default this call.
+        options: the fields of the study's config.
+
+    Raises:
+        UserError: an unknown study or option, a wrong value, a store that cannot be written.
+        RunFailure: when units failed or the disk is full; what is finished is kept.
+    """
+    from microtome.lab.config import build_config
+    from microtome.lab.runner import execute
+
+    found = registry.load(study)
+    config = build_config(found, options, Path(config_file) if config_file else None)
+    finished = execute(
+        found,
+        config,
+        store=store,
+        workers=workers,
+        threads=threads,
+        command=command or _as_call(study, store, config_file, options),
+        again=again,
+    )
+    return report(finished)
+
+
+def report(run: "Run", *, anew: bool = False) -> "Run":
+    """Write the run's report and figures unless they are there and whole; return the run.
+
+    Args:
+        run: a finished run.
+        anew: write them in any case.
+    """
+    from microtome.lab.verify import publish, report_is_whole
+
+    if report_is_whole(run) and not anew:
+        return run
+    from microtome.report import write_report
+
+    return publish(run, write_report)
+
+
+def plan(
+    study: str,
+    *,
+    store: Path | str = "store",
+    workers: int = 1,
+    config_file: Path | str | None = None,
+    **options: Any,
+) -> "Plan":
+    """Return what ``run`` with the same arguments would measure, and how long it may take; writes nothing."""
+    from microtome.lab import plan as planning
+    from microtome.lab.config import build_config
+
+    found = registry.load(study)
+    config = build_config(found, options, Path(config_file) if config_file else None)
+    return planning.plan(found, config, store, workers=workers)
+
+
+def power(
+    study: str,
+    *,
+    draws: int = 400,
+    root_seed: int = 0,
+    alpha: float = 0.05,
+    config_file: Path | str | None = None,
+    **options: Any,
+) -> "pl.DataFrame":
+    """Return how often the study's predictions are supported under the null and under its planted effect.
+
+    See ``microtome.lab.power.power`` for the columns.
+    """
+    from microtome.lab import power as simulation
+    from microtome.lab.config import build_config
+
+    found = registry.load(study)
+    config = build_config(found, options, Path(config_file) if config_file else None)
+    return simulation.power(found, config, draws, root_seed, alpha)
+
+
+def _as_call(study: str, store: Path | str, config_file: Path | str | None, options: dict[str, Any]) -> str:
+    """Return the Python call that makes the run."""
+    arguments = {"store": str(store), **({"config_file": str(config_file)} if config_file else {}), **options}
+    written = "".join(f", {name}={value!r}" for name, value in arguments.items())
+    return f"microtome.run({study!r}{written})"

@@ -1,0 +1,35 @@
+"""The studies that are installed, found by entry point and imported by name, only when asked for."""
+
+from importlib.metadata import EntryPoint, entry_points
+
+from microtome.base.errors import UserError, did_you_mean
+from microtome.lab.study import Study
+
+GROUP = "microtome.studies"
+"""The entry-point group; another package adds a study by declaring one there."""
+
+
+def _entries() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of the installed studies, sorted; imports none of them."""
+    return tuple(sorted(_entries()))
+
+
+def load(name: str) -> Study:
+    """Import the study called ``name``.
+
+    Raises:
+        UserError: when no installed study has that name.
+    """
+    entries = _entries()
+    if name not in entries:
+        known = ", ".join(sorted(entries)) or "none is installed"
+        raise UserError(f"unknown study '{name}'.{did_you_mean(name, entries)} Studies: {known}")
+    study = entries[name].load()
+    assert isinstance(study, Study), (
+        f"entry point '{name}' in {GROUP} must name an instance of Study, got {study!r}"
+    )
+    return study
