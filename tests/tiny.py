@@ -55,69 +55,46 @@ def tiny_tokenizer() -> Any:
     return fast
 
 
-def _gpt2(vocabulary: int) -> Any:
-    from transformers import GPT2Config
-
-    return GPT2Config(vocab_size=vocabulary, n_positions=128, n_embd=32, n_layer=3, n_head=4, **ENDS)
-
-
-def _neox(parallel: bool) -> Callable[[int], Any]:
-    def config(vocabulary: int) -> Any:
-        from transformers import GPTNeoXConfig
-
-        return GPTNeoXConfig(
-            vocab_size=vocabulary,
-            hidden_size=32,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            intermediate_size=64,
-            max_position_embeddings=128,
-            use_parallel_residual=parallel,
-            **ENDS,
-        )
-
-    return config
+ENDS = {"bos_token_id": 1, "eos_token_id": 2}
+SIZES = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 128,
+}
+GROUPED = {**SIZES, "num_key_value_heads": 2}
+GEMMA = {
+    **GROUPED,
+    "head_dim": 16,
+    "query_pre_attn_scalar": 24,
+    "sliding_window": 8,
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    "pad_token_id": 0,
+}
+SOFTCAPS = {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 5.0}
 
 
-def _gated(name: str, **more: Any) -> Callable[[int], Any]:
+def _config(name: str, **entries: Any) -> Callable[[int], Any]:
     def config(vocabulary: int) -> Any:
         import transformers
 
-        return getattr(transformers, name)(
-            vocab_size=vocabulary,
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=128,
-            **{**ENDS, **more},
-        )
+        return getattr(transformers, name)(vocab_size=vocabulary, **ENDS, **entries)
 
     return config
 
 
-ENDS = {"bos_token_id": 1, "eos_token_id": 2}
-LAYER_TYPES = ["sliding_attention", "full_attention", "sliding_attention"]
-GEMMA = {
-    "head_dim": 16,
-    "query_pre_attn_scalar": 16,
-    "sliding_window": 8,
-    "layer_types": LAYER_TYPES,
-    "pad_token_id": 0,
-}
-
 FAMILIES: Mapping[str, Callable[[int], Any]] = MappingProxyType(
     {
-        "gpt2": _gpt2,
-        "gpt_neox": _neox(parallel=True),
-        "gpt_neox_sequential": _neox(parallel=False),
-        "llama": _gated("LlamaConfig", attention_bias=True),
-        "mistral": _gated("MistralConfig", sliding_window=8),
-        "qwen2": _gated("Qwen2Config"),
-        "qwen3": _gated("Qwen3Config", head_dim=16),
-        "gemma2": _gated("Gemma2Config", **GEMMA),
-        "gemma3": _gated("Gemma3TextConfig", **GEMMA),
+        "gpt2": _config("GPT2Config", n_positions=128, n_embd=32, n_layer=3, n_head=4),
+        "gpt_neox": _config("GPTNeoXConfig", use_parallel_residual=True, **SIZES),
+        "gpt_neox_sequential": _config("GPTNeoXConfig", use_parallel_residual=False, **SIZES),
+        "llama": _config("LlamaConfig", attention_bias=True, **GROUPED),
+        "mistral": _config("MistralConfig", sliding_window=8, **GROUPED),
+        "qwen2": _config("Qwen2Config", **GROUPED),
+        "qwen3": _config("Qwen3Config", head_dim=16, **GROUPED),
+        "gemma2": _config("Gemma2Config", **SOFTCAPS, **GEMMA),
+        "gemma3": _config("Gemma3TextConfig", **GEMMA),
     }
 )
 """The configuration of each tiny family for a vocabulary's size: 3 layers, 4 heads, d_model 32."""

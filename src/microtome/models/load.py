@@ -213,5 +213,5 @@ def _check_finite(module: PreTrainedModel, reference: str) -> None:
             count = int((~parameter.isfinite()).sum())
             raise UserError(
                 f"Expected finite weights in '{reference}', got {count:,} NaN or infinite values in "
-                f"'{name}'. The checkpoint is damaged, comes from a run that diverged, or overflows in this dtype."
+                f"'{name}'. The checkpoint is damaged, or too large for this dtype."
             )
