@@ -43,7 +43,7 @@ _HOMES = {
     "runs": "microtome.lab.run",
 }
 _ROOMS = {"capture": ("microtome.capture", "capture"), "studies": ("microtome.face", "studies")}
-"""Rooms that share their name with a public function: the module itself can be called, and is that function."""
+"""Rooms that share their name with a public function: the module can be called like the function."""
 
 
 class _Room(ModuleType):
@@ -55,7 +55,7 @@ class _Room(ModuleType):
 
 
 class _Package(ModuleType):
-    """This package: it makes a room that shares its name with a function callable as soon as it is imported."""
+    """This package: a room that shares its name with a function becomes callable when it is imported."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _ROOMS and isinstance(value, ModuleType):

@@ -30,6 +30,8 @@ from microtome.lab.study import (
 )
 from microtome.lab.verdict import ControlResult
 
+ASIDE: Any = {"identity": False}
+
 
 class ToyConfig(StudyConfig):
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3), description="Root seeds, one unit each.")

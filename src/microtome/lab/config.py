@@ -73,7 +73,7 @@ def _explain(config: type[BaseModel], mistake: Any, where: str, study: str) -> s
 
 
 def _fields_at(config: type[BaseModel], path: list[str]) -> list[str]:
-    """Return the field names of the (nested) config that ``path`` leads to; those of the top when it is lost."""
+    """Return the field names of the nested config that ``path`` leads to."""
     for part in path:
         field = config.model_fields.get(part)
         if field and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):

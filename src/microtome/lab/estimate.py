@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Self
 
-from pydantic import model_validator
+from pydantic import FiniteFloat, model_validator
 
 from microtome.lab.prediction import Frozen
 
@@ -18,8 +18,8 @@ class Interval(Frozen):
     """A two-sided interval that misses the estimand with probability ``alpha``."""
 
     alpha: float
-    low: float
-    high: float
+    low: FiniteFloat
+    high: FiniteFloat
 
 
 class Null(Frozen):

@@ -2,7 +2,7 @@
 
 
 class RunFailure(Exception):
-    """A run that could not finish: failed units, a dead worker, a full disk. The command exits with code 1."""
+    """A run that could not finish: failed units, a dead worker, a full disk (exit code 1)."""
 
 
 class Interrupted(KeyboardInterrupt):

@@ -10,7 +10,7 @@ ARRAYS = "arrays.safetensors"
 
 
 def pack(measurement: Measurement) -> dict[str, bytes]:
-    """Return the files of a measurement: ``rows.parquet`` always, ``arrays.safetensors`` if there are arrays."""
+    """Return the files of a measurement: ``rows.parquet``, and ``arrays.safetensors`` if it has arrays."""
     buffer = BytesIO()
     measurement.rows.rechunk().write_parquet(buffer)
     files = {ROWS: buffer.getvalue()}

@@ -1,4 +1,4 @@
-"""The plan of a run: its id, its folder, its units, which of them are done, and how long the rest may take."""
+"""The plan of a run: its id, its folder, its units, which are done, and how long the rest may take."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,8 +74,8 @@ class Plan:
 def plan(study: Study, config: StudyConfig, store: Path | str = "store", *, workers: int = 1) -> Plan:
     """Return what ``execute`` with the same arguments would do.
 
-    Time is estimated from the seconds per expected cost of finished units of the same kind in the store; kinds
-    that have none go by the average of the others.
+    Time is estimated from the seconds per expected cost of finished units of the same kind in the store;
+    kinds that have none go by the average of the others.
     """
     layout = lay_out(study, config, store)
     planned = tuple(PlannedUnit(unit, _state(layout, unit)) for unit in layout.units)

@@ -21,10 +21,10 @@ def power(
 ) -> "pl.DataFrame":
     """Return the frequencies of verdicts under the null and under the planted effect, a row a prediction.
 
-    Columns: ``prediction``; ``planted`` (the effect in words); ``draws``; for truth in ``null`` and ``effect``:
-    ``supported_<truth>`` and ``falsified_<truth>`` (frequencies), ``low_<truth>`` and ``high_<truth>`` (two-sided
-    95 % Clopper-Pearson bounds on the chance of SUPPORTED); and ``power``, the one-sided lower 95 % bound on the
-    chance of SUPPORTED under the effect: the power that the study states.
+    Columns: ``prediction``; ``planted`` (the effect in words); ``draws``; for each truth, ``null`` and
+    ``effect``: ``supported_<truth>`` and ``falsified_<truth>`` (frequencies), ``low_<truth>`` and
+    ``high_<truth>`` (two-sided 95 % Clopper-Pearson bounds on the chance of SUPPORTED); and ``power``, the
+    one-sided lower 95 % bound on the chance of SUPPORTED under the effect: the power that the study states.
 
     Args:
         study: the study; ``simulate`` must give data for one run with ``config``.

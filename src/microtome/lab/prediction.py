@@ -1,4 +1,4 @@
-"""Predictions, written down before the data: what is estimated, and what would support or falsify the claim."""
+"""Predictions, written down before the data: what is estimated, and what would support or falsify them."""
 
 import math
 from typing import Self

@@ -67,7 +67,7 @@ def cpu_model() -> str:
 
 
 def gpu_models() -> list[str]:
-    """Return the names of the GPUs, from torch if it is loaded, else from the driver's files; loads nothing."""
+    """Return the names of the GPUs, from torch if it is loaded, else from the driver's files."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from microtome.base.files import digest, write_json
 from microtome.lab.prediction import Frozen, Prediction
@@ -62,17 +62,17 @@ class RunRecord(Frozen):
     predictions_hash: str
     earlier_predictions: tuple[EarlierPredictions, ...] = ()
     units: tuple[UnitEntry, ...]
-    failed: dict[str, str] = {}
+    failed: dict[str, str] = Field(default_factory=dict)
     """The error of each unit that failed, by id; its log.txt holds the traceback."""
     events: tuple[str, ...] = ()
     """What happened that a reader should know: damage found, units reused, interruptions."""
     provenance: dict[str, Any]
     """Of the latest session: command, code, machine, times."""
-    earlier_provenance: tuple[dict[str, Any], ...] = ()
+    earlier_provenance: tuple[dict[str, Any], ...] = Field(default=())
     """Of earlier sessions that worked on the same run."""
-    files: dict[str, str] = {}
+    files: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of each result file, by path within the run."""
-    report: dict[str, str] = {}
+    report: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of the report and its figures, by path within the run."""
 
 

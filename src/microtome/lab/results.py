@@ -23,7 +23,7 @@ TABLES = "tables"
 
 
 def conclude(layout: Layout, threads: int, registered: Registered) -> dict[str, str]:
-    """Analyse the stored measurements of a run, write its result files, and return their checksums by path."""
+    """Analyse a run's stored measurements, write its result files, and return their checksums by path."""
     study, config, folder = layout.study, layout.config, layout.folder.path
     measured = {unit.id: unpack(layout.folder.unit(unit.id)) for unit in layout.units}
     with limited(threads):

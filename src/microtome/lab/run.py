@@ -74,8 +74,9 @@ class Run:
         """The resolved config."""
         if self.study.version != self.record.version:
             raise UserError(
-                f"run {self.id} was made by version {self.record.version} of study {self.study.name}, and version "
-                f"{self.study.version} is installed; its files can be read, and a new run measures anew"
+                f"run {self.id} was made by version {self.record.version} of study {self.study.name}, "
+                f"and version {self.study.version} is installed; its files can still be read, "
+                "and the same command makes a new run"
             )
         return self.study.config.model_validate(self.record.config)
 
@@ -156,8 +157,8 @@ class Run:
     def _require_finished(self) -> None:
         if self.record.status != "finished":
             raise UserError(
-                f"run {self.id} is {self.status}: it has no verdicts yet; the command that started it goes on from "
-                f"where it is ({self.record.provenance.get('command')})"
+                f"run {self.id} is {self.status}: it has no results yet; the command that started it goes on "
+                f"from where it is ({self.record.provenance.get('command')})"
             )
 
     def _read_frame(self, name: str) -> "pl.DataFrame":

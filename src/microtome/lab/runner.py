@@ -106,7 +106,7 @@ class _Session:
         return True
 
     def register(self, command: str | None) -> None:
-        """Take over what other runs measured, and write the record with its predictions; nothing is measured."""
+        """Take over what other runs measured, and write the record with its predictions before measuring."""
         dtype = getattr(self.layout.config, "dtype", None)
         origin = provenance(
             command,
@@ -122,7 +122,7 @@ class _Session:
             raise unwritable(self.folder.path, error) from None
 
     def work(self) -> None:
-        """Measure what is missing, then conclude; whatever stops it, the record says so and units are kept."""
+        """Measure what is missing, then conclude; if something stops it, the record says so."""
         try:
             failed = self._measure()
             if failed:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def stream(root: int, *purpose: str | int) -> "Generator":
     """Return the generator named by ``purpose`` under the root seed ``root``.
 
-    The state comes from SHA-256 of the root and the names, so streams are independent of each other and of the
-    order in which they are asked for: adding a purpose never shifts another's numbers.
+    The state comes from SHA-256 of the root and the names, so streams are independent of each other and of
+    the order in which they are asked for: adding a purpose never shifts another's numbers.
     """
     from numpy.random import SeedSequence, default_rng
 

@@ -129,7 +129,7 @@ class Store:
         return None
 
     def seconds(self, study: str) -> dict[str, list[float]]:
-        """Return, by kind, the seconds that each unit of expected cost 1 took in the study's finished units."""
+        """Return, by kind, the seconds per expected cost that each of the study's finished units took."""
         found: dict[str, list[float]] = {}
         seen: set[str] = set()
         for path in (self.root / study).glob(f"*/units/*/{RECORD}"):

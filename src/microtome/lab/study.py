@@ -48,7 +48,7 @@ class Reading(Frozen):
     outcome: str
     claims: bool | None
     """Whether the rule reads its claim as true; None where the original gives no rule that decides."""
-    numbers: dict[str, float | None] = {}
+    numbers: dict[str, float | None] = Field(default_factory=dict)
     """What the rule looked at; a number that is undefined is None (NaN becomes None)."""
 
     @field_validator("numbers")
@@ -127,7 +127,7 @@ class Figure:
 
 
 class Bench(ABC):
-    """What a worker keeps between units: the loaded model, caches. Made by ``Study.open``, once per process."""
+    """What a worker keeps between units: the loaded model, caches. Made by ``Study.open`` in each process."""
 
     @abstractmethod
     def measure(self, unit: Unit, needed: Mapping[str, Measurement]) -> Measurement:

@@ -1,4 +1,4 @@
-"""How many threads the numerical libraries use: results can differ in the last bits with it, so it is fixed."""
+"""How many threads the numerical libraries use: fixed, because the last bits of results depend on it."""
 
 import os
 import sys

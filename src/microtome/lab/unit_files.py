@@ -1,4 +1,4 @@
-"""The folder of one unit: written so that ``unit.json`` comes last, checked by checksums, shared by hard links."""
+"""The folder of one unit: ``unit.json`` is written last, checksums are checked, hard links share it."""
 
 import hashlib
 import os

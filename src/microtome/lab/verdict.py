@@ -6,10 +6,11 @@ loosens the level for the rest to alpha/(m - decided). Intervals of one estimate
 these levels is the same as sorting p-values.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
-from microtome.lab.estimate import Estimate, Interval
+from microtome.lab.estimate import Estimate, Interval, Null
 from microtome.lab.prediction import Frozen, Prediction
 
 
@@ -79,7 +80,10 @@ def decide(
     def verdict(p: Prediction) -> Verdict:
         estimate = estimates[p.id]
         outcome, at = settled.get(p.id, (Outcome.INCONCLUSIVE, level))
-        outcome, reason = barred.get(p.id) or (outcome, _explain(p, estimate, outcome, at))
+        reason = _explain(p, estimate, outcome, at)
+        if outcome is Outcome.INCONCLUSIVE and (coarse := _too_coarse(p, estimate, at)):
+            outcome, reason = Outcome.INSUFFICIENT, coarse
+        outcome, reason = barred.get(p.id) or (outcome, reason)
         return Verdict(
             prediction=p.id,
             outcome=outcome,
@@ -107,11 +111,23 @@ def _bar(
         )
     null = estimate.null
     if null and null.smallest_p > alpha:
-        enough = null.enough or f"a null with at least {round(1 / alpha)} arrangements would be enough"
-        return Outcome.INSUFFICIENT, f"the smallest p that can be reached is {null.smallest_p:.3g}; {enough}"
+        return Outcome.INSUFFICIENT, _coarse(null, alpha)
     if estimate.value is None:
         return Outcome.INSUFFICIENT, estimate.reason or "undefined"
     return None
+
+
+def _too_coarse(prediction: Prediction, estimate: Estimate, alpha: float) -> str | None:
+    """Say what would be enough when nothing but a null that cannot reach level ``alpha`` bars support."""
+    interval, null = estimate.at(alpha), estimate.null
+    supported = interval and prediction.supported_if.contains(interval.low, interval.high)
+    return _coarse(null, alpha) if supported and null and null.smallest_p > alpha else None
+
+
+def _coarse(null: Null, alpha: float) -> str:
+    arrangements = math.ceil(1 / alpha - 1e-9)
+    enough = null.enough or f"a null with at least {arrangements} arrangements would be enough"
+    return f"the smallest p that can be reached is {null.smallest_p:.3g}, above {alpha:.3g}; {enough}"
 
 
 def _read(prediction: Prediction, estimate: Estimate, alpha: float) -> Outcome:

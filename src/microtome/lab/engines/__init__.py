@@ -48,9 +48,9 @@ class Engine(Protocol):
         Args:
             study: the study whose bench measures.
             config: its resolved config.
-            units: what to measure, in the order of the plan. Needed units that are not in it are in the store.
-            folder: where the store keeps a unit's files. A result that was yielded is there when the engine is
-                resumed, and dependants read it from there.
+            units: what to measure, in the plan's order; needed units that are not in it are in the store.
+            folder: where the store keeps a unit's files. A result that was yielded is there when the
+                engine is resumed, and dependants read it from there.
 
         Raises:
             UserError: what the bench or a unit raised as the user's mistake; the rest is not measured.

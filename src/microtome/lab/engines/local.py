@@ -63,7 +63,7 @@ class LocalEngine:
         workers: list[_Worker] = []
         try:
             for _ in range(min(self.workers, len(units))):
-                workers.append(_Worker(context, study, config, self.threads))
+                workers.append(_Worker(context, study, config, self.threads))  # noqa: PERF401, keep the started
             by_connection: dict[Any, _Worker] = {worker.connection: worker for worker in workers}
             while not schedule.finished:
                 for worker in workers:
@@ -170,7 +170,7 @@ def _work(connection: Any, study: Study, config: Any, threads: int) -> None:
 
 
 def _die_with_parent() -> None:
-    """End this process when its parent ends, however that happens: an orphan would hold memory for nothing."""
+    """End this process when its parent ends, however that happens: an orphan would hold memory in vain."""
     import os
     from multiprocessing import parent_process
     from multiprocessing.connection import wait
