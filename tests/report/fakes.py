@@ -178,6 +178,18 @@ class Study:
             HOSTILE,
         ]
 
+    @staticmethod
+    def figures(config: Config, tables: Any) -> list[Figure]:
+        return [
+            Figure(
+                "similarity_heatmap",
+                f"Similarity {HOSTILE}",
+                "Blocks are the task words.",
+                _draw,
+            ),
+            Figure("task_pca", "PCA", "Five clusters: each is one final token.", _draw),
+        ]
+
 
 @dataclass
 class Run:
@@ -218,14 +230,3 @@ class Run:
     @property
     def verdicts(self) -> Any:
         return decide(PREDICTIONS, ESTIMATES, RESULTS)
-
-    def figures(self) -> list[Figure]:
-        return [
-            Figure(
-                "similarity_heatmap",
-                f"Similarity {HOSTILE}",
-                "Blocks are the task words.",
-                _draw,
-            ),
-            Figure("task_pca", "PCA", "Five clusters: each is one final token.", _draw),
-        ]

@@ -74,7 +74,7 @@ class Content:
 
 def content(run: "Run") -> Content:
     """Collect what the page of ``run`` says."""
-    answers = _answers(run)
+    answers = answers_of(run)
     given: Mapping[str, Any] = run.record.given
     return Content(
         run=run,
@@ -89,7 +89,8 @@ def content(run: "Run") -> Content:
     )
 
 
-def _answers(run: "Run") -> tuple[Answer, ...]:
+def answers_of(run: "Run") -> tuple[Answer, ...]:
+    """Return both answers to each prediction of a finished run."""
     predictions = {p.id: p for p in run.predictions}
     answers = []
     for verdict in run.verdicts:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from microtome.report.content import content
-from microtome.report.figures import write_figures
+from microtome.report.figures import FOLDER, write_figures
 from microtome.report.render import write_page
 
 if TYPE_CHECKING:
@@ -17,5 +17,5 @@ def write_report(run: "Run") -> Path:
     Returns:
         The path of ``report.html``, which needs no other file and no network.
     """
-    drawn = write_figures(run.figures(), run.path / "figures")
+    drawn = write_figures(run.study.figures(run.config, run.tables), run.path / FOLDER)
     return write_page(run.path / "report.html", "page.html.j2", page=content(run), figures=drawn)

@@ -42,14 +42,15 @@ class Strip:
     """The drawing in words, for those who cannot see it."""
 
 
-def strip(prediction: Prediction, verdict: Verdict) -> Strip:
-    """Lay out the interval that decided, the value, the null's centre and both regions on one scale."""
+def strip(prediction: Prediction, verdict: Verdict, beside: Verdict | None = None) -> Strip:
+    """Lay out the interval that decided, the value, the null's centre and both regions on one scale.
+
+    The scale has room for ``beside`` too, so that two strips of one prediction can be compared by eye.
+    """
     estimate, interval = verdict.estimate, verdict.interval
     null = estimate.null.center if estimate.null else None
     edges = _finite_bounds(prediction.supported_if) + _finite_bounds(prediction.falsified_if)
-    ends = [interval.low, interval.high] if interval else []
-    marks = [x for x in (estimate.value, null) if x is not None]
-    low, high = _range(edges + ends + marks)
+    low, high = _range(edges + _marks(verdict) + (_marks(beside) if beside else []))
 
     def at(x: float) -> float:
         return 100 * (x - low) / (high - low)
@@ -71,6 +72,13 @@ def strip(prediction: Prediction, verdict: Verdict) -> Strip:
 
 def _finite_bounds(region: Region) -> list[float]:
     return [x for span in region.bounds for x in span if math.isfinite(x)]
+
+
+def _marks(verdict: Verdict) -> list[float]:
+    estimate, interval = verdict.estimate, verdict.interval
+    ends = [interval.low, interval.high] if interval else []
+    null = estimate.null.center if estimate.null else None
+    return ends + [x for x in (estimate.value, null) if x is not None]
 
 
 def _range(points: list[float]) -> tuple[float, float]:

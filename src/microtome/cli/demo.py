@@ -1,0 +1,35 @@
+"""``microtome demo``: every study at a small size on the embedded model, and one page of all."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+INTRODUCTION = (
+    "Every study of microtome, run at a small size on a model that comes with the installation. "
+    "Small runs decide less than full ones: read the verdicts as a demonstration."
+)
+
+
+def demo(
+    *,
+    store: Annotated[Path, Parameter(help="Folder of all runs.")] = Path("store"),
+    workers: Annotated[int, Parameter(help="Worker processes.")] = 1,
+) -> None:
+    """Run every study at a small size, and write one page with all verdicts and figures."""
+    import time
+
+    from microtome import face
+    from microtome.cli.console import duration, say
+    from microtome.cli.printing import print_run
+    from microtome.lab import registry
+    from microtome.report.combined import write_combined
+
+    start = time.monotonic()
+    runs = []
+    for name in registry.names():
+        run = face.run(name, store=store, workers=workers, **registry.load(name).demo)
+        print_run(run)
+        runs.append(run)
+    page = write_combined(runs, store / "demo.html", "A demonstration", INTRODUCTION)
+    say("", f"{len(runs)} studies in {duration(time.monotonic() - start)}.", str(page.resolve()))
