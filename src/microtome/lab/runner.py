@@ -136,6 +136,9 @@ class _Session:
         except OSError as error:
             self._stopped("failed")
             raise storage_failure(self.folder.path, error, len(self.done), len(self.layout.units)) from error
+        except RunFailure as failure:
+            self._stopped("failed")
+            raise RunFailure(f"{failure}\n{self._kept}; the same command goes on from there") from failure
         except BaseException as error:
             self._stopped("failed")
             error.add_note(f"{self._kept}; the same command goes on from there")
@@ -225,5 +228,5 @@ class _Session:
         lines += [f"  {unit_id} ({labels[unit_id]}): {error}" for unit_id, error in failed.items()]
         if skipped:
             lines.append(f"{skipped} that need them were skipped.")
-        lines.append(f"Tracebacks are in units/<unit>/log.txt; {self._kept}.")
+        lines.append("Their tracebacks are in units/<unit>/log.txt.")
         return "\n".join(lines)
