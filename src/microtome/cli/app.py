@@ -5,23 +5,18 @@ from importlib.metadata import version
 from cyclopts import App
 
 COMMANDS = {
-    "studies": ("microtome.cli.studies:studies", "List the studies."),
-    "show": (
-        "microtome.cli.show:show",
-        "Show a study: question, options, predictions, published rules, controls.",
-    ),
-    "run": (
-        "microtome.cli.run:app",
-        "Run a study; the same command again goes on, or shows the finished run.",
-    ),
-    "runs": ("microtome.cli.runs:runs", "List the runs in a store."),
-    "report": ("microtome.cli.report:report", "Write the page of a run and print its path."),
-    "compare": ("microtome.cli.compare:compare", "Write a page that lays two runs side by side."),
-    "verify": ("microtome.cli.verify:verify", "Check the files of a run against their checksums."),
-    "power": ("microtome.cli.power:app", "Estimate how often a study finds what is there, and what is not."),
-    "demo": ("microtome.cli.demo:demo", "Run every study at a small size and write one page of all."),
-    "models": ("microtome.cli.models:app", "List the models at hand, or check one."),
+    "studies:studies": "List the studies.",
+    "show:show": "Show a study: question, predictions, published rules, controls, options.",
+    "run:app": "Run a study; the same command again goes on, or shows the finished run.",
+    "runs:runs": "List the runs in a store.",
+    "report:report": "Write the page of a run and print its path.",
+    "compare:compare": "Write a page that lays two runs side by side.",
+    "verify:verify": "Check the files of a run against their checksums.",
+    "power:app": "Simulate a study: how often it finds what is there, and what is not.",
+    "demo:demo": "Run every study at a small size and write one page of all.",
+    "models:app": "List the models at hand, or check one.",
 }
+"""Where each command is, and its line in the help; a module is named like its command."""
 
 app = App(
     name="microtome",
@@ -34,5 +29,5 @@ app = App(
     suppress_keyboard_interrupt=False,
     result_action="return_value",
 )
-for order, (name, (path, text)) in enumerate(COMMANDS.items()):
-    app.command(path, name=name, help=text, sort_key=order)
+for order, (path, text) in enumerate(COMMANDS.items()):
+    app.command(f"microtome.cli.{path}", name=path.partition(":")[0], help=text, sort_key=order)

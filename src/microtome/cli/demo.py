@@ -1,9 +1,8 @@
 """``microtome demo``: every study at a small size on the embedded model, and one page of all."""
 
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
+from microtome.cli.parameters import STORE
 
 INTRODUCTION = (
     "Every study of microtome, run at a small size on a model that comes with the installation. "
@@ -11,12 +10,13 @@ INTRODUCTION = (
 )
 
 
-def demo(
-    *,
-    store: Annotated[Path, Parameter(help="Folder of all runs.")] = Path("store"),
-    workers: Annotated[int, Parameter(help="Worker processes.")] = 1,
-) -> None:
-    """Run every study at a small size, and write one page with all verdicts and figures."""
+def demo(*, store: Path = STORE, workers: int = 1) -> None:
+    """Run every study at a small size, and write one page with all verdicts and figures.
+
+    Args:
+        store: Folder of all runs.
+        workers: Worker processes.
+    """
     import time
 
     from microtome import face

@@ -1,9 +1,9 @@
 """``microtome models``: the models at hand, and whether microtome can look into one."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 if TYPE_CHECKING:
     from microtome.models import Model
@@ -31,26 +31,32 @@ def models() -> None:
 
 
 @app.command
-def check(
-    reference: str,
-    /,
-    *,
-    dtype: Annotated[str, Parameter(help="float32, bfloat16, float16 or float64.")] = "float32",
-    device: Annotated[str, Parameter(help="A torch device, or auto.")] = "auto",
-) -> None:
+def check(reference: str, /, *, dtype: str = "float32", device: str = "auto") -> int:
     """Load a model, print its anatomy, and verify each site it offers with one forward pass.
 
     Args:
         reference: A hub id, a folder, a .gguf file, or embedded:NAME.
+        dtype: float32, bfloat16, float16 or float64.
+        device: A torch device; auto takes the first GPU if there is one.
     """
-    from microtome.capture import capture
     from microtome.cli.console import say, table
+    from microtome.cli.site_checks import check_sites
     from microtome.models import load_model
 
     model = load_model(reference, dtype=dtype, device=device, attention="eager")
     table(("property", "value"), _properties(model), title=reference)
-    found = capture(model, ["A microtome cuts thin slices."], model.anatomy.sites())
-    say(str(found))
+    checks = check_sites(model)
+    table(
+        ("site", "layers", "shape", "compared with", "result"),
+        [
+            (c.kind, c.sites, " × ".join(map(str, c.shape)), c.promise, "; ".join(c.problems) or "verified")
+            for c in checks
+        ],
+        title="Sites, in one forward pass",
+    )
+    for kind, why in (model.anatomy.lacks or {}).items():
+        say(f"{kind}: not offered; {why}.")
+    return 1 if any(c.problems for c in checks) else 0
 
 
 def _properties(model: "Model") -> list[tuple[str, object]]:

@@ -1,7 +1,7 @@
 """A study's config as command-line options: one for each field, with its help, and back to values.
 
-Lists take their items one after the other (``--tasks sum product``), repeated (``--tasks sum --tasks product``)
-or joined by commas (``--tasks sum,product``). Pairs are joined by a comma within and separated by spaces:
+Lists take their items one after the other (``--tasks sum product``), repeated (``--tasks sum --tasks x``), or
+joined by commas (``--tasks sum,product``). Pairs are joined by a comma within and separated by spaces:
 ``--pairs 25,9 42,11``. A text with spaces in it is one item and is never split.
 """
 
@@ -11,7 +11,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args, get_origin
 
 from cyclopts import Parameter
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -38,7 +38,7 @@ class Asked:
 
 
 def study_app(name: str, help: str, command: Callable[..., Any]) -> "App":
-    """Return an app ``name STUDY [options]`` whose options are those of ``command`` and of the study's config.
+    """Return an app ``name STUDY [options]`` with the options of ``command`` and of the study's config.
 
     ``command(asked, **own)`` receives the study with the given options, and its own keyword-only arguments.
     """
@@ -98,7 +98,7 @@ def _with_config(command: Callable[..., Any], study: "Study", typed: str) -> Cal
 
     options = [_parameter(name, field) for name, field in fields.items()]
     call.__signature__ = inspect.Signature([*options, *own])  # type: ignore[attr-defined]
-    call.__doc__ = None
+    call.__doc__ = re.sub(r"\n *asked:.*", "", command.__doc__ or "")  # cyclopts reads the options' help here
     return call
 
 
@@ -112,7 +112,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     default = default_of(field) if field.is_required() else f"default: {default_of(field)}"
     parameter = Parameter(
         help=f"{(field.description or '').strip()} [{default}]".strip(),
-        negative=None if annotation is bool else (),
+        negative=f"--no-{name.replace('_', '-')}" if annotation is bool else (),
         metavar=None if annotation is bool else _metavar(field.annotation),
         consume_multiple=several,
         required=field.is_required(),
@@ -162,7 +162,7 @@ def parse(name: str, field: FieldInfo, value: Any) -> Any:
     if isinstance(value, bool):
         return value
     tokens = [value] if isinstance(value, str) else list(value)
-    adapter: TypeAdapter[Any] = TypeAdapter(field.annotation)
+    adapter: TypeAdapter[Any] = TypeAdapter(cast(Any, field.annotation))
     for reading in _readings(tokens):
         try:
             return adapter.dump_python(adapter.validate_python(reading))

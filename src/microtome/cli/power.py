@@ -1,40 +1,36 @@
 """``microtome power STUDY``: simulate the study with and without its effect."""
 
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from microtome.cli.options import Asked, study_app
 
-HELP = (
-    "Simulate a study: how often is each prediction supported when nothing is there, and when the effect is?"
-)
+HELP = "Simulate a study: how often is each prediction supported without an effect, and with one?"
 
 
 def power(
     asked: Asked,
     *,
-    draws: Annotated[int, Parameter(help="Simulated runs for each truth.")] = 400,
-    root_seed: Annotated[int, Parameter(help="Root of all random numbers.")] = 0,
-    alpha: Annotated[float, Parameter(help="Error level of all predictions together.")] = 0.05,
-    config: Annotated[Path | None, Parameter(help="TOML file with options; those typed win over it.")] = None,
+    draws: int = 400,
+    root_seed: int = 0,
+    alpha: float = 0.05,
+    config: Path | None = None,
 ) -> None:
-    """Print how often each prediction is supported under the null and under the planted effect."""
+    """Print how often each prediction is supported under the null and under the planted effect.
+
+    Args:
+        asked: The study and its options.
+        draws: Simulated runs for each truth.
+        root_seed: Root of all random numbers.
+        alpha: Error level of all predictions together.
+        config: TOML file with options; those typed win over it.
+    """
     from microtome import face
     from microtome.cli.console import say, table
 
-    found = face.power(
-        asked.study.name, draws=draws, root_seed=root_seed, alpha=alpha, config_file=config, **asked.given
-    )
+    study, options = asked.study.name, {"config_file": config, **asked.given}
+    found = face.power(study, draws=draws, root_seed=root_seed, alpha=alpha, **options)
     table(
-        (
-            "prediction",
-            "planted effect",
-            "supported under the null",
-            "supported under the effect",
-            "power at least",
-        ),
+        ("prediction", "planted effect", "supported: null", "supported: effect", "power at least"),
         [
             (
                 row["prediction"],
@@ -47,7 +43,8 @@ def power(
         ],
     )
     say(
-        f"{draws} simulated runs each; in brackets, exact 95 % intervals. Level of all predictions together: {alpha:g}.",
+        f"{draws} simulated runs without the effect and {draws} with it; in brackets, exact 95 % intervals.",
+        f"Error level of all predictions of a run together: {alpha:g}.",
     )
 
 

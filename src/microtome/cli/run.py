@@ -1,11 +1,9 @@
 """``microtome run STUDY``: measure, decide, write the page."""
 
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from microtome.cli.options import Asked, study_app
+from microtome.cli.parameters import STORE, Switch
 
 HELP = "Run a study; the same command again goes on, or shows the finished run."
 
@@ -13,36 +11,33 @@ HELP = "Run a study; the same command again goes on, or shows the finished run."
 def run(
     asked: Asked,
     *,
-    config: Annotated[Path | None, Parameter(help="TOML file with options; those typed win over it.")] = None,
-    store: Annotated[Path, Parameter(help="Folder of all runs.")] = Path("store"),
-    workers: Annotated[int, Parameter(help="Worker processes.")] = 1,
-    threads: Annotated[
-        int | None, Parameter(help="Threads per unit [default: the processors, shared].")
-    ] = None,
-    dry_run: Annotated[
-        bool,
-        Parameter(negative=(), show_default=False, help="Only print the units and the time they may take."),
-    ] = False,
+    config: Path | None = None,
+    store: Path = STORE,
+    workers: int = 1,
+    threads: int | None = None,
+    dry_run: Switch = False,
 ) -> None:
-    """Run a study, or with ``dry_run`` say what a run would do."""
+    """Run a study, or say what a run would do.
+
+    Args:
+        asked: The study and its options.
+        config: TOML file with options; those typed win over it.
+        store: Folder of all runs.
+        workers: Worker processes.
+        threads: Threads for each unit; by default the processors are shared among the workers.
+        dry_run: Only print the units and the time they may take.
+    """
     from microtome import face
     from microtome.cli.printing import print_plan, print_run
 
-    study, given = asked.study.name, asked.given
-    if dry_run:
-        print_plan(face.plan(study, config_file=config, store=store, workers=workers, **given))
-        return
-    print_run(
-        face.run(
-            study,
-            config_file=config,
-            store=store,
-            workers=workers,
-            threads=threads,
-            command=asked.typed,
-            **given,
-        )
+    study, options = (
+        asked.study.name,
+        {"config_file": config, "store": store, "workers": workers, **asked.given},
     )
+    if dry_run:
+        print_plan(face.plan(study, **options))
+    else:
+        print_run(face.run(study, threads=threads, command=asked.typed, **options))
 
 
 app = study_app("run", HELP, run)

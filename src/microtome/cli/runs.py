@@ -1,23 +1,21 @@
 """``microtome runs``: what a store holds."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from cyclopts import Parameter
+from microtome.cli.parameters import STORE, Switch
 
 if TYPE_CHECKING:
     from microtome.lab.run import Run
 
 
-def runs(
-    *,
-    store: Annotated[Path, Parameter(help="Folder of all runs.")] = Path("store"),
-    page: Annotated[
-        bool,
-        Parameter(negative=(), show_default=False, help="Also write a page of all runs and print its path."),
-    ] = False,
-) -> None:
-    """List the runs in a store."""
+def runs(*, store: Path = STORE, page: Switch = False) -> None:
+    """List the runs in a store.
+
+    Args:
+        store: Folder of all runs.
+        page: Also write a page of all runs and print its path.
+    """
     from microtome.cli.console import say, table
     from microtome.lab.run import runs as stored
     from microtome.report.index import write_index

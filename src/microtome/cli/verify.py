@@ -1,21 +1,16 @@
 """``microtome verify RUN``: are the files of a run what was written?"""
 
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
+from microtome.cli.parameters import STORE
 
 
-def verify(
-    run: str,
-    /,
-    *,
-    store: Annotated[Path, Parameter(help="Folder of all runs.")] = Path("store"),
-) -> int:
+def verify(run: str, /, *, store: Path = STORE) -> int:
     """Check each file of a run against its checksum; exits with 1 when something is damaged or missing.
 
     Args:
         run: The run's id, the first digits of it, or its folder.
+        store: Folder of all runs.
     """
     from microtome.cli.console import say
     from microtome.lab.run import open_run

@@ -61,7 +61,7 @@ def differences(first: "Run", second: "Run") -> list[tuple[str, str, str]]:
     """Return what differs between two runs' configs, fingerprints and versions: name, first, second."""
     sides = [_identity(run) for run in (first, second)]
     names = dict.fromkeys(name for side in sides for name in side)
-    rows = [(name, *(side.get(name, "–") for side in sides)) for name in names]
+    rows = [(name, sides[0].get(name, "–"), sides[1].get(name, "–")) for name in names]
     return [row for row in rows if row[1] != row[2]]
 
 

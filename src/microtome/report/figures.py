@@ -47,7 +47,7 @@ def write_figures(figures: Iterable[Figure], folder: Path) -> tuple[Drawn, ...]:
 
 
 def figures_of(run: "Run") -> tuple[Drawn, ...]:
-    """Return the figures of a run: those in its folder, drawn anew where they are missing; writes nothing there."""
+    """Return the figures of a run: those in its folder, or drawn aside where they are missing."""
     drawn = []
     with TemporaryDirectory() as aside:
         for figure in run.study.figures(run.config, run.tables):
