@@ -58,13 +58,13 @@ class HookPoint:
         """Return the site's tensor from what the hook receives.
 
         Raises:
-            UserError: If the module does not form the tensor: attention probabilities without eager attention.
+            UserError: If the module never forms the tensor, as attention probabilities without eager.
         """
         whole = self._whole(args, kwargs, output)
         if whole is None:
             raise UserError(
-                f"Expected '{self.module}' to show its attention probabilities, but this attention never forms "
-                "them. Load the model with attention='eager'."
+                f"Expected '{self.module}' to show its attention probabilities, but this attention "
+                "never forms them. Load the model with attention='eager'."
             )
         return self.view(whole)
 

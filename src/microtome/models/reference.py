@@ -57,6 +57,8 @@ def resolve(reference: str, *, trust_remote_code: bool = False) -> Source:
     Raises:
         UserError: If there is no such model, or it has no weights that are safe to read.
     """
+    if not reference.strip():
+        raise UserError(f"Expected the name of a model, got nothing. Try '{embedded.EMBEDDED[0].reference}'.")
     kind = kind_of(reference)
     if kind == "embedded":
         model = embedded.embedded(reference.removeprefix(embedded.PREFIX))

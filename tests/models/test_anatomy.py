@@ -1,0 +1,186 @@
+"""Every anatomy against the model it describes: sites, weights and settings recompute what the model did."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from microtome.base.errors import UserError
+from microtome.models import Model, Rotary
+from microtome.models.anatomies import ANATOMIES, anatomy_of
+from tests.models.passes import loaded, read, tokens
+from tests.tiny import FAMILIES
+
+Folder = Callable[..., Path]
+
+
+@pytest.fixture(params=FAMILIES)
+def model(request: pytest.FixtureRequest, tiny_model: Folder) -> Model:
+    return loaded(tiny_model(request.param))
+
+
+def submodule(model: Model, path: str, layer: int = 0) -> torch.nn.Module:
+    return model.module.get_submodule(path.format(layer))
+
+
+def close(got: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_every_model_type_has_a_tiny_model(tiny_model: Folder) -> None:
+    tested = {loaded(tiny_model(family)).anatomy.model_type for family in FAMILIES}
+    assert tested | {"gemma3"} == set(ANATOMIES)
+
+
+def test_the_residual_stream_is_hugging_faces_bit_for_bit(model: Model) -> None:
+    with torch.no_grad():
+        states = model.module(tokens(model), output_hidden_states=True).hidden_states
+    seen = read(model, model.anatomy.sites(["resid_pre", "resid_post"]))
+    last = model.anatomy.layers - 1
+    for layer in range(model.anatomy.layers):
+        assert torch.equal(seen[f"resid_pre.{layer}"], states[layer])
+        if layer < last:
+            assert torch.equal(seen[f"resid_post.{layer}"], states[layer + 1])
+    with torch.no_grad():
+        normed = submodule(model, model.anatomy.final_norm)(seen[f"resid_post.{last}"])
+    assert torch.equal(normed, states[-1])
+
+
+def test_blocks_add_up_to_the_residual_stream(model: Model) -> None:
+    kinds = ["resid_pre", "attn_out", "mlp_out", "resid_post"]
+    kinds += [] if model.anatomy.parallel else ["resid_mid"]
+    seen = read(model, model.anatomy.sites(kinds))
+    for i in range(model.anatomy.layers):
+        middle = seen[f"resid_pre.{i}"] + seen[f"attn_out.{i}"]
+        close(middle + seen[f"mlp_out.{i}"], seen[f"resid_post.{i}"])
+        if not model.anatomy.parallel:
+            close(middle, seen[f"resid_mid.{i}"])
+
+
+def test_embed_is_what_enters_the_first_layer_but_for_learned_positions(model: Model) -> None:
+    seen = read(model, ["embed", "resid_pre.0"])
+    positions = 0
+    if model.anatomy.rotary is None:
+        positions = model.module.get_submodule("transformer.wpe").weight[: seen["embed"].shape[1]]
+    close(seen["embed"] + positions, seen["resid_pre.0"])
+
+
+def test_every_site_has_the_shape_that_the_anatomy_says(model: Model) -> None:
+    ids = tokens(model).repeat(2, 1)
+    for site, value in read(model, model.anatomy.sites(), ids).items():
+        assert tuple(value.shape) == model.anatomy.shape(site, *ids.shape), site
+
+
+@pytest.mark.parametrize("layer", [0, 2])
+def test_attention_weights_recompute_q_k_v_and_attention_output(model: Model, layer: int) -> None:
+    anatomy = model.anatomy
+    weights = model.attention_weights(layer)
+    seen = read(model, [f"{kind}.{layer}" for kind in ("resid_pre", "q", "k", "v", "z", "attn_out")])
+    with torch.no_grad():
+        x = submodule(model, anatomy.norms["attention"], layer)(seen[f"resid_pre.{layer}"])
+    for kind in "qkv":
+        bias = getattr(weights, f"{kind}_bias")
+        expected = torch.einsum("bpm,hdm->bphd", x, getattr(weights, kind))
+        close(seen[f"{kind}.{layer}"], expected if bias is None else expected + bias)
+    out = torch.einsum("bphd,hmd->bpm", seen[f"z.{layer}"], weights.o)
+    out = out if weights.o_bias is None else out + weights.o_bias
+    if "attention_post" in anatomy.norms:
+        out = submodule(model, anatomy.norms["attention_post"], layer)(out)
+    close(seen[f"attn_out.{layer}"], out)
+
+
+def rotate(x: Tensor, rotary: Rotary) -> Tensor:
+    """Turn ``[b, p, h, d]`` by position, as complex numbers: an oracle that shares no code with the models."""
+    half = rotary.dimensions // 2
+    angle = torch.arange(x.shape[1]).double()[:, None] * rotary.theta ** (-torch.arange(half).double() / half)
+    turned = (
+        torch.complex(x[..., :half], x[..., half : 2 * half])
+        * torch.polar(torch.ones(()).double(), angle)[:, None]
+    )
+    return torch.cat([turned.real, turned.imag, x[..., 2 * half :]], dim=-1)
+
+
+def head_norm(model: Model, name: str, layer: int, x: Tensor) -> Tensor:
+    if name not in model.anatomy.norms:
+        return x
+    weight = submodule(model, model.anatomy.norms[name], layer).weight.double() + model.anatomy.norm_offset
+    return x * (x.square().mean(-1, keepdim=True) + model.module.config.rms_norm_eps).rsqrt() * weight
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_settings_recompute_the_attention_pattern(model: Model, layer: int) -> None:
+    anatomy = model.anatomy
+    seen = read(model, [f"{kind}.{layer}" for kind in ("q", "k", "v", "z", "attn_pattern")])
+    q, k = (head_norm(model, name, layer, seen[f"{name}.{layer}"].double()) for name in "qk")
+    if anatomy.rotary is not None:
+        q, k = (rotate(x, anatomy.rotary[layer]) for x in (q, k))
+    group = anatomy.heads // anatomy.kv_heads
+    scores = torch.einsum("bphd,bshd->bhps", q, k.repeat_interleave(group, dim=2)) * anatomy.scales[layer]
+    if anatomy.softcap is not None:
+        scores = anatomy.softcap * torch.tanh(scores / anatomy.softcap)
+    back = torch.arange(scores.shape[-1])[:, None] - torch.arange(scores.shape[-1])
+    reach = anatomy.windows[layer] or len(back)
+    scores = scores.masked_fill((back < 0) | (back >= reach), -torch.inf)
+    pattern = scores.softmax(-1)
+    close(seen[f"attn_pattern.{layer}"].double(), pattern)
+    values = seen[f"v.{layer}"].double().repeat_interleave(group, dim=2)
+    close(seen[f"z.{layer}"].double(), torch.einsum("bhps,bshd->bphd", pattern, values))
+
+
+def test_neurons_recompute_the_mlp(model: Model) -> None:
+    seen = read(model, ["mlp_post.1", "mlp_out.1"])
+    out = model.anatomy.point("mlp_post.1").find(model.module)
+    with torch.no_grad():
+        expected = out(seen["mlp_post.1"])
+        if "mlp_post" in model.anatomy.norms:
+            expected = submodule(model, model.anatomy.norms["mlp_post"], 1)(expected)
+    close(seen["mlp_out.1"], expected)
+
+
+def test_a_window_that_is_shorter_than_the_text_is_tested(tiny_model: Folder) -> None:
+    model = loaded(tiny_model("gemma2"))
+    assert model.anatomy.windows == (8, None, 8)
+    assert tokens(model).shape[1] > 8
+
+
+def test_parallel_blocks_lack_the_middle(tiny_model: Folder) -> None:
+    anatomy = loaded(tiny_model("gpt_neox")).anatomy
+    assert "resid_mid" not in anatomy.kinds
+    with pytest.raises(
+        UserError, match=r"got 'resid_mid.0': attention and MLP run in parallel .* It offers: embed"
+    ):
+        anatomy.point("resid_mid.0")
+
+
+def test_a_layer_out_of_range_names_the_last(tiny_model: Folder) -> None:
+    anatomy = loaded(tiny_model("llama")).anatomy
+    with pytest.raises(
+        UserError, match=r"layer from 0 to 2 in 'resid_post.3', got 3.* The last one is 'resid_post.2'"
+    ):
+        anatomy.check("resid_post.3")
+
+
+def test_an_unknown_architecture_lists_the_known() -> None:
+    from transformers import OPTConfig
+
+    with pytest.raises(
+        UserError, match=r"got 'opt'.* Known are: gpt2, gpt_neox, llama, mistral, qwen2, qwen3, gemma2"
+    ):
+        anatomy_of(OPTConfig())
+
+
+def test_gemma3_inside_the_image_model_has_its_paths_there() -> None:
+    from transformers import AutoModelForCausalLM, Gemma3Config
+
+    text = FAMILIES["gemma3"](50).to_dict()
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = Gemma3Config(text_config=text, vision_config={**vision, "image_size": 16, "patch_size": 8})
+    anatomy = anatomy_of(config)
+    with torch.device("meta"):
+        module = AutoModelForCausalLM.from_config(config)
+    for site in anatomy.sites():
+        anatomy.point(site).find(module)
+    assert anatomy.model_type == "gemma3"
+    assert anatomy.attention_weights(module, 1).o.shape == (4, 32, 16)
