@@ -71,8 +71,18 @@ def test_the_widened_interval_of_a_normal_mean_is_close_to_students():
         (lambda g, n: g.exponential(size=n), 1, 8, 0.10),
         (lambda g, n: g.exponential(size=n), 1, 24, 0.07),
         (lambda g, n: g.binomial(1, 0.9, n).astype(float), 0.9, 8, 0.03),
+        (lambda g, n: g.binomial(5, 0.8, n) / 5, 0.8, 8, 0.045),
     ],
-    ids=["normal-8", "uniform-8", "t3-8", "normal-24", "exponential-8", "exponential-24", "binary-8"],
+    ids=[
+        "normal-8",
+        "uniform-8",
+        "t3-8",
+        "normal-24",
+        "exponential-8",
+        "exponential-24",
+        "binary-8",
+        "hits-8",
+    ],
 )
 def test_one_sided_errors_of_the_widened_interval_stay_within_the_stated_limits(draw, truth, n, most):
     g, runs = rng(8), 1500
