@@ -49,7 +49,7 @@ test: $(INSTALLED) ## run the test suite
 check: $(INSTALLED) ## lint, format, types, and the floors of the house
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/pyright
+	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
 	$(VENV)/bin/lint-imports
 
 bench: $(BENCH_INSTALLED) ## compare with TransformerLens and nnsight, in an environment of its own
@@ -64,8 +64,9 @@ $(BENCH_INSTALLED): pyproject.toml constraints.txt
 	$(BENCH)/bin/python -c 'import torch; assert torch.__version__.split("+")[0] == "$(TORCH)"[7:], torch.__version__'
 	@touch $@
 
-docs: $(INSTALLED) ## write what the commands and studies say of themselves into docs/
-	$(VENV)/bin/python -m docs
+docs: $(INSTALLED) ## write the API reference, from the docstrings, into build/docs
+	$(VENV)/bin/python $(PIP) pdoc
+	$(VENV)/bin/pdoc --docformat google --output-directory build/docs microtome
 
 clean: ## remove environments, caches of tools and build outputs (never a store)
 	rm -rf $(VENV) $(BENCH) build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microtome.base.errors import UserError
@@ -15,7 +15,9 @@ from tests.corpora.words import Words
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 CORPUS = Corpus("planted", ("the cat sat on the mat", "a dog ran", "the dog", "cat cat cat cat cat"))
-texts = st.lists(st.text("ab ", max_size=12), min_size=1, max_size=6).filter(lambda rows: "".join(rows).strip())
+texts = st.lists(st.text("ab ", max_size=12), min_size=1, max_size=6).filter(
+    lambda rows: "".join(rows).strip()
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,6 +48,7 @@ def slow_pack(
     return (tokens[:-1], owners[:-1], dropped) if short else (tokens, owners, 0)
 
 
+@settings(deadline=None)
 @given(
     documents=texts,
     length=st.integers(2, 5),
@@ -159,7 +162,10 @@ REFUSED = {
     "no documents": (lambda: pack(Corpus("none", ()), Words(), 2), "'none' has no documents"),
     "less than a block": (lambda: pack(CORPUS, Words(), 50), "has 16 tokens, fewer than 1 blocks of 50"),
     "too few blocks": (lambda: pack(CORPUS, Words(), 5, blocks=4), "16 tokens, fewer than 4 blocks of 5"),
-    "text by size": (lambda: pack(CORPUS, 100, 4), "is text and needs a tokenizer, got the vocabulary size 100"),
+    "text by size": (
+        lambda: pack(CORPUS, 100, 4),
+        "is text and needs a tokenizer, got the vocabulary size 100",
+    ),
     "no vocabulary": (lambda: pack(RandomTokens.of_seed(0), 0, 4), "at least one token, got a size of 0"),
     "batch": (lambda: list(pack(CORPUS, Words(), 2).batches(0)), "at least one block, got a size of 0"),
 }

@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import os
 import platform
 import sysconfig
 from collections.abc import Iterator, Sequence
@@ -30,7 +31,7 @@ SKIPPED = frozenset(
 )
 """Folders that are not read: tests, copies of other packages, and what is not the library's own."""
 
-SKIPPED_UNDER = "transformers/models"
+BOILERPLATE = "transformers/models"
 """Two thousand files that say the same of each model."""
 
 MINIMUM_WORDS = 50
@@ -67,10 +68,13 @@ def sources() -> Iterator[Path]:
         found = importlib.util.find_spec(MODULES.get(name, name))
         roots += [Path(folder) for folder in (found and found.submodule_search_locations) or ()]
     for root in roots:
-        for path in sorted(root.rglob("*.py")):
-            within = path.relative_to(root.parent).as_posix()
-            if SKIPPED.isdisjoint(path.relative_to(root).parts) and not within.startswith(SKIPPED_UNDER):
-                yield path
+        for folder, below, names in os.walk(root):
+            here = Path(folder)
+            within = here.relative_to(root.parent).as_posix()
+            below[:] = sorted(
+                name for name in below if name not in SKIPPED and f"{within}/{name}" != BOILERPLATE
+            )
+            yield from (here / name for name in sorted(names) if name.endswith(".py"))
 
 
 def _unrepeated(paths: Sequence[Path], advance: Advance) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The little that a corpus asks of a tokenizer: ids of texts, a fingerprint, a vocabulary size."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -34,7 +34,8 @@ def encode_texts(tokenizer: Any, texts: Sequence[str]) -> list[np.ndarray]:
             "input_ids"
         ]
     elif callable(tokenizer):
-        rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
+        call: Callable[..., Any] = tokenizer
+        rows = call(texts, add_special_tokens=False)["input_ids"]
     elif hasattr(tokenizer, "encode_batch"):
         rows = [encoding.ids for encoding in tokenizer.encode_batch(texts, add_special_tokens=False)]
     else:

@@ -33,10 +33,11 @@ def read_hub(name: str) -> Sequence[str]:
     """
     dataset, config, split = parse(name)
     import datasets
+    from datasets.exceptions import DatasetsError
 
     try:
         table = datasets.load_dataset(dataset, config, split=split)
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise UserError(
             f"Data set 'hub:{name}' cannot be loaded: {reason}. If this machine has no way to the hub, "
