@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ def model(request: pytest.FixtureRequest, tiny_model: Folder) -> Model:
     return loaded(tiny_model(request.param))
 
 
-def submodule(model: Model, path: str, layer: int = 0) -> torch.nn.Module:
+def submodule(model: Model, path: str, layer: int = 0) -> Any:
     return model.module.get_submodule(path.format(layer))
 
 
@@ -63,7 +64,7 @@ def test_embed_is_what_enters_the_first_layer_but_for_learned_positions(model: M
     seen = read(model, ["embed", "resid_pre.0"])
     positions = 0
     if model.anatomy.rotary is None:
-        positions = model.module.get_submodule("transformer.wpe").weight[: seen["embed"].shape[1]]
+        positions = submodule(model, "transformer.wpe").weight[: seen["embed"].shape[1]]
     close(seen["embed"] + positions, seen["resid_pre.0"])
 
 
@@ -92,7 +93,7 @@ def test_attention_weights_recompute_q_k_v_and_attention_output(model: Model, la
 
 
 def rotate(x: Tensor, rotary: Rotary) -> Tensor:
-    """Turn ``[b, p, h, d]`` by position, as complex numbers: an oracle that shares no code with the models."""
+    """Turn ``[b, p, h, d]`` by position, as complex numbers: an oracle that shares no code."""
     half = rotary.dimensions // 2
     angle = torch.arange(x.shape[1]).double()[:, None] * rotary.theta ** (-torch.arange(half).double() / half)
     turned = (

@@ -1,4 +1,4 @@
-"""GGUF: a file written here from known weights comes back as those weights; damage is told, and nothing is half done."""
+"""GGUF: known weights written here come back as they were; damage is told, and nothing is half done."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Replacing a site: exactly nothing by its own value, exactly the given value otherwise, everywhere downstream."""
+"""Replacing a site: its own value changes nothing, another is exactly what the model goes on with."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -142,3 +142,14 @@ def test_gradients_flow_through_every_replacement(tiny_model: Folder) -> None:
             handle.remove()
         assert shift.grad is not None, kind
         assert shift.grad.abs() > 0, kind
+
+
+def test_what_was_read_stays_when_the_site_is_replaced_later(tiny_model: Folder) -> None:
+    model = loaded(tiny_model("llama"))
+    for kind in WRITABLE:
+        site = kind if kind == "embed" else f"{kind}.1"
+        kept: list[Tensor] = []
+        plain: list[Tensor] = []
+        logits(model, (site, lambda value, kept=kept: kept.append(value)), (site, torch.zeros_like))
+        logits(model, (site, lambda value, plain=plain: plain.append(value.clone())))
+        assert torch.equal(kept[0], plain[0]), kind

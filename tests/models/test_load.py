@@ -119,7 +119,7 @@ def test_pickles_are_refused_and_never_read(copy: Path, name: str) -> None:
 
 
 def test_a_folder_without_configuration_points_to_a_gguf_in_it(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="Expected config.json in '.*', found none. Give the folder"):
+    with pytest.raises(UserError, match=r"Expected config.json in '.*', found none. Give the folder"):
         resolve(str(tmp_path))
     (tmp_path / "x.gguf").touch()
     with pytest.raises(UserError, match=r"found none. Give the file itself: '.*x.gguf'"):
@@ -127,7 +127,7 @@ def test_a_folder_without_configuration_points_to_a_gguf_in_it(tmp_path: Path) -
 
 
 def test_a_file_that_is_no_model(copy: Path) -> None:
-    with pytest.raises(UserError, match="Give the folder that holds config.json"):
+    with pytest.raises(UserError, match=r"Give the folder that holds config.json"):
         load_model(str(copy / "config.json"))
 
 
@@ -161,7 +161,7 @@ def test_a_broken_configuration(copy: Path) -> None:
     (copy / "config.json").write_text('{"model_type": ')
     with pytest.raises(UserError, match=r"Expected to read the configuration \(config.json\) of"):
         load_model(str(copy))
-    with pytest.raises(UserError, match="Expected JSON in config.json"):
+    with pytest.raises(UserError, match=r"Expected JSON in config.json"):
         fingerprint(str(copy))
 
 
@@ -239,7 +239,7 @@ def test_the_fingerprint_sees_architecture_weights_and_tokenizer(tiny_model: Fol
 
 def test_importing_the_room_loads_no_heavy_library() -> None:
     code = (
-        "import sys, microtome.models, microtome.models.sites, microtome.models.reference, microtome.models.catalog;"
+        "import sys, microtome.models.sites, microtome.models.reference, microtome.models.catalog;"
         "print(*({'torch', 'transformers', 'huggingface_hub'} & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

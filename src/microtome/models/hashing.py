@@ -1,7 +1,6 @@
 """Hashes of large files, remembered by path, size and modification time."""
 
 import contextlib
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -42,8 +41,3 @@ def _remember(key: str, path: Path) -> str:
     with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
         write_json(_note(key), {"key": key, "file": path.name, "sha256": value})
     return value
-
-
-def text_hash(text: str) -> str:
-    """Return the SHA-256 (hex) of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -66,7 +66,8 @@ class HookPoint:
                 f"Expected '{self.module}' to show its attention probabilities, but this attention "
                 "never forms them. Load the model with attention='eager'."
             )
-        return self.view(whole)
+        # A tensor that may be overwritten later is copied, so that what was read stays what it was.
+        return self.view(whole.clone() if self.in_place else whole)
 
     def write(
         self, value: Tensor, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any = None
