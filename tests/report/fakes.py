@@ -206,6 +206,8 @@ class Run:
     def record(self) -> Any:
         return SimpleNamespace(
             given=self.given,
+            config=self.config.model_dump(mode="json"),
+            version=1,
             created="2026-11-22T04:40:00Z",
             status=self.status,
             failed=self.failed,

@@ -32,4 +32,5 @@ def demo(*, store: Path = STORE, workers: int = 1) -> None:
         print_run(run)
         runs.append(run)
     page = write_combined(runs, store / "demo.html", "A demonstration", INTRODUCTION)
-    say("", f"{len(runs)} studies in {duration(time.monotonic() - start)}.", str(page.resolve()))
+    studies = "1 study" if len(runs) == 1 else f"{len(runs)} studies"
+    say("", f"{studies} in {duration(time.monotonic() - start)}.", str(page.resolve()))

@@ -1,8 +1,8 @@
 """Whether each site of a model holds what its name says: one forward pass, compared with itself.
 
 What the names promise is checked by arithmetic: the residual stream that leaves a layer is the one that
-entered it plus what attention and MLP add; what leaves a layer enters the next; attention probabilities sum to
-one and weigh the values into ``z``. Where there is nothing to compare with, shape and finiteness are checked.
+entered it plus what attention and MLP add; what leaves a layer enters the next; attention probabilities sum
+to one and weigh the values into ``z``. Where nothing can be compared, shape and finiteness are checked.
 """
 
 from dataclasses import dataclass
@@ -91,7 +91,7 @@ def _promise(site: "Site", values: "Mapping[str, Tensor]") -> tuple[str, float] 
 
 
 def _weighted(pattern: "Tensor", v: "Tensor") -> "Tensor":
-    """Return the values ``v`` ``[n, keys, kv_heads, d]`` weighted by ``pattern`` ``[n, queries, heads, keys]``."""
+    """Weigh the values ``v`` ``[n, keys, kv_heads, d]`` by ``pattern`` ``[n, queries, heads, keys]``."""
     import torch
 
     shared = v.repeat_interleave(pattern.shape[2] // v.shape[2], dim=2)

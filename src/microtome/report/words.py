@@ -85,11 +85,14 @@ def shown(value: Any) -> str:
         return value
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "–"}[value]
-    if isinstance(value, (list, tuple)):
-        nested = any(isinstance(item, (list, tuple)) for item in value)
-        text = any(isinstance(item, str) and " " in item for item in value)
-        return (" · " if nested or text else ", ").join(shown(item) for item in value) or "none"
+    if isinstance(value, list | tuple):
+        spaced = any(isinstance(item, str) and " " in item for item in value)
+        return (" · " if spaced else ", ").join(_inside(item) for item in value) or "none"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, Mapping) else str(value)
+
+
+def _inside(item: Any) -> str:
+    return f"({shown(item)})" if isinstance(item, list | tuple) else shown(item)
 
 
 def flattened(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -117,10 +120,10 @@ def _option(name: str, value: Any) -> list[str]:
         return [flag if value else "--no-" + flag.removeprefix("--")]
     if isinstance(value, Mapping):
         return [flag, json.dumps(value)]
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list | tuple):
         return [flag, *(_token(item) for item in value)]
     return [flag, _token(value)]
 
 
 def _token(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,100 @@
+from typing import Any, Literal
+
+import pytest
+from pydantic import Field
+
+from microtome.base.errors import UserError
+from microtome.cli.options import default_of, hyphened, in_words, parse
+from microtome.lab.study import StudyConfig
+
+
+class Config(StudyConfig):
+    tasks: tuple[str, ...] = ("minimum", "sum")
+    templates: tuple[str, ...] = ("Given {a}, {b}: the {task}",)
+    pairs: tuple[tuple[int, int], ...] = ((25, 9), (42, 11))
+    layers: Literal["all"] | tuple[int, ...] = "all"
+    alphas: tuple[float, ...] = (-1.0, 0.0, 0.5)
+    size: int = Field(12, ge=2)
+    rate: float | None = None
+    mode: Literal["fast", "exact"] = "fast"
+    note: str = ""
+    weights: dict[str, float] = {"a": 1.0}  # noqa: RUF012
+
+
+@pytest.mark.parametrize(
+    ("name", "tokens", "value"),
+    [
+        ("tasks", ["sum", "product"], ("sum", "product")),
+        ("tasks", ["sum,product"], ("sum", "product")),
+        ("tasks", ["sum"], ("sum",)),
+        ("templates", ["Given {a}, {b}: the {task}"], ("Given {a}, {b}: the {task}",)),
+        ("templates", ["{a},{b},{task}"], ("{a},{b},{task}",)),
+        ("templates", ["one {a}, {b}", "two {a}, {b}"], ("one {a}, {b}", "two {a}, {b}")),
+        ("pairs", ["25,9", "42,11"], ((25, 9), (42, 11))),
+        ("pairs", ["25,9 42,11"], ((25, 9), (42, 11))),
+        ("pairs", ["25,9"], ((25, 9),)),
+        ("pairs", ["[[25, 9], [42, 11]]"], ((25, 9), (42, 11))),
+        ("layers", ["all"], "all"),
+        ("layers", ["3"], (3,)),
+        ("layers", ["3,8"], (3, 8)),
+        ("layers", ["3", "8"], (3, 8)),
+        ("alphas", ["-1", "0.5"], (-1.0, 0.5)),
+        ("size", "7", 7),
+        ("rate", "0.25", 0.25),
+        ("rate", "none", None),
+        ("mode", "exact", "exact"),
+        ("note", "none, or 3", "none, or 3"),
+        ("weights", '{"a": 2}', {"a": 2.0}),
+    ],
+)
+def test_tokens_become_the_value_that_the_config_takes(name: str, tokens: Any, value: Any) -> None:
+    parsed = parse(name, Config.model_fields[name], tokens)
+    assert parsed == value
+    assert getattr(Config.model_validate({name: parsed}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "tokens", "message"),
+    [
+        (
+            "pairs",
+            ["25,9,3"],
+            "--pairs: expected groups of 2 whole numbers, such as 25,9 42,11, got 25,9,3; "
+            "for example the default, --pairs 25,9 42,11",
+        ),
+        ("size", "big", "--size: expected a whole number, got big; for example the default, --size 12"),
+        ("layers", ["first"], "--layers: expected 'all' or whole numbers, got first; for example the default, --layers all"),
+        ("mode", "slow", "--mode: expected 'fast' or 'exact', got slow; for example the default, --mode fast"),
+        ("rate", "x", "--rate: expected a number or none, got x"),
+    ],
+)  # fmt: skip
+def test_tokens_that_fit_no_reading_are_a_mistake_with_an_example(
+    name: str, tokens: Any, message: str
+) -> None:
+    with pytest.raises(UserError) as mistake:
+        parse(name, Config.model_fields[name], tokens)
+    assert str(mistake.value) == message
+
+
+@pytest.mark.parametrize("name", [name for name in Config.model_fields if name not in ("note", "weights")])
+def test_a_default_reads_back_as_itself(name: str) -> None:
+    import shlex
+
+    field = Config.model_fields[name]
+    tokens: Any = shlex.split(default_of(field))
+    if in_words(field.annotation) in ("a whole number", "a number", "a text") or len(tokens) == 1:
+        tokens = tokens if isinstance(field.default, tuple) else tokens[0]
+    assert parse(name, field, tokens) == field.default
+
+
+@pytest.mark.parametrize(
+    ("token", "written"),
+    [
+        ("--operand_pairs", "--operand-pairs"),
+        ("--operand_pairs=a_b", "--operand-pairs=a_b"),
+        ("a_b", "a_b"),
+        ("-1", "-1"),
+    ],
+)
+def test_underscores_in_names_of_options_are_hyphens(token: str, written: str) -> None:
+    assert hyphened(token) == written
