@@ -228,6 +228,6 @@ def test_warnings_of_a_unit_are_in_its_log(toys: Toys) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"workers": 0}, {"threads": 0}])
-def test_workers_and_threads_are_at_least_one(toys: Toys, wrong: dict[str, int]) -> None:
+def test_workers_and_threads_are_at_least_one(toys: Toys, wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="expected at least 1, got 0"):
         execute(STUDY, ToyConfig(), store=toys.store, **wrong)

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -208,7 +208,7 @@ def test_a_write_that_fails_keeps_the_finished_units(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Path:
+def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A tmpfs of 200 kB, where this process may mount one."""
     disk = tmp_path / "disk"
     disk.mkdir()

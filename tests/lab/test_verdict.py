@@ -1,8 +1,11 @@
 """Verdicts: a table of cases, and Holm's procedure on intervals against p-values."""
 
+import gc
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
@@ -11,7 +14,13 @@ from microtome.lab.estimate import Estimate, Interval, Null, alphas
 from microtome.lab.prediction import Prediction, Region, above, below, between, outside, predictions_hash
 from microtome.lab.verdict import ControlResult, Outcome, decide
 
-LEVELS = alphas(1)
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_collection() -> Iterator[None]:
+    """``multipletests`` collects garbage at each call; what is there before needs no second look."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def prediction(name: str = "p", **changes: object) -> Prediction:
@@ -112,6 +121,7 @@ def test_barred_predictions_keep_the_level_strict() -> None:
     assert (found[1].outcome, found[1].alpha) == (Outcome.SUPPORTED, 0.025)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.floats(-6, 6), min_size=1, max_size=8))
 def test_intervals_at_holms_levels_decide_as_sorted_p_values_do(z: list[float]) -> None:
     """A normal estimate's interval excludes zero at level a exactly when its two-sided p is below a."""
@@ -133,6 +143,7 @@ def test_intervals_at_holms_levels_decide_as_sorted_p_values_do(z: list[float]) 
             assert verdict.outcome is (Outcome.SUPPORTED if value > 0 else Outcome.FALSIFIED)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
 def test_support_needs_the_null_at_the_corrected_level_too(ps: list[float]) -> None:
     """When every interval supports, what decides is Holm's procedure on the nulls' p-values."""

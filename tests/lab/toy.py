@@ -137,6 +137,7 @@ class Toy(Study):
     question = "Do the draws lie above zero?"
     original = Original(title="Toy", project="Toys", summary="None.")
     config = ToyConfig
+    demo: Mapping[str, Any] = {"seeds": (0, 1, 2)}
     predictions = PREDICTIONS
     published = (PublishedRule("mean-above", "shifted", "the mean is above 0", read_mean),)
     controls = (Control(name="finite", description="All draws are finite."),)

@@ -144,6 +144,8 @@ class Study(ABC):
     question: str
     original: Original
     config: type[StudyConfig]
+    demo: Mapping[str, Any]
+    """Options with which the study runs small, for a demonstration."""
     predictions: tuple[Prediction, ...]
     published: tuple[PublishedRule, ...]
     controls: tuple[Control, ...]
