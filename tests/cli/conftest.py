@@ -37,7 +37,8 @@ def microtome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
     def call(*tokens: str) -> Said:
         code = main(tokens)
-        return Said(code, *capsys.readouterr())
+        captured = capsys.readouterr()
+        return Said(code, captured.out, captured.err)
 
     return call
 

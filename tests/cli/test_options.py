@@ -63,14 +63,20 @@ def test_tokens_become_the_value_that_the_config_takes(name: str, tokens: Any, v
             "for example the default, --pairs 25,9 42,11",
         ),
         ("size", "big", "--size: expected a whole number, got big; for example the default, --size 12"),
-        ("layers", ["first"], "--layers: expected 'all' or whole numbers, got first; for example the default, --layers all"),
-        ("mode", "slow", "--mode: expected 'fast' or 'exact', got slow; for example the default, --mode fast"),
+        (
+            "layers",
+            ["a"],
+            "--layers: expected 'all' or whole numbers, got a; for example the default, --layers all",
+        ),
+        (
+            "mode",
+            "slow",
+            "--mode: expected 'fast' or 'exact', got slow; for example the default, --mode fast",
+        ),
         ("rate", "x", "--rate: expected a number or none, got x"),
     ],
-)  # fmt: skip
-def test_tokens_that_fit_no_reading_are_a_mistake_with_an_example(
-    name: str, tokens: Any, message: str
-) -> None:
+)
+def test_tokens_that_fit_no_reading_are_a_mistake(name: str, tokens: Any, message: str) -> None:
     with pytest.raises(UserError) as mistake:
         parse(name, Config.model_fields[name], tokens)
     assert str(mistake.value) == message

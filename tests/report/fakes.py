@@ -232,3 +232,8 @@ class Run:
     @property
     def verdicts(self) -> Any:
         return decide(PREDICTIONS, ESTIMATES, RESULTS)
+
+
+def fake(path: Path, **changes: Any) -> Any:
+    """A fake run in ``path``; ``Any``, since it only looks like a run."""
+    return Run(path, **changes)

@@ -1,9 +1,10 @@
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.report.fakes import HOSTILE, PREDICTIONS, Run
+from tests.report.fakes import HOSTILE, PREDICTIONS, fake
 
 from microtome.report.page import write_report
 
@@ -35,16 +36,16 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return Run(tmp_path_factory.mktemp("run"))
+def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return fake(tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="module")
-def page(run: Run) -> Reader:
+def page(run: Any) -> Reader:
     return Reader(write_report(run).read_text("utf-8"))
 
 
-def test_the_report_and_its_figures_lie_in_the_run(run: Run, page: Reader) -> None:
+def test_the_report_and_its_figures_lie_in_the_run(run: Any, page: Reader) -> None:
     assert {p.relative_to(run.path).as_posix() for p in run.path.rglob("*") if p.is_file()} == {
         "report.html",
         "figures/similarity_heatmap.svg",
@@ -72,7 +73,7 @@ def test_sections_come_in_the_order_of_importance(page: Reader) -> None:
     assert tables[0] == "cards verdicts"
 
 
-def test_nothing_is_loaded_from_outside_and_nothing_runs(run: Run, page: Reader) -> None:
+def test_nothing_is_loaded_from_outside_and_nothing_runs(run: Any, page: Reader) -> None:
     loading = [
         value
         for tag, attributes in page.elements
@@ -89,7 +90,7 @@ def test_nothing_is_loaded_from_outside_and_nothing_runs(run: Run, page: Reader)
     assert "@import" not in css[1]
 
 
-def test_html_in_names_prompts_and_findings_shows_as_text(run: Run, page: Reader) -> None:
+def test_html_in_names_prompts_and_findings_shows_as_text(run: Any, page: Reader) -> None:
     text = (run.path / "report.html").read_text("utf-8")
     assert "<script" not in text
     assert "<img src=http" not in text
@@ -97,7 +98,7 @@ def test_html_in_names_prompts_and_findings_shows_as_text(run: Run, page: Reader
     assert page.words.count("<script>alert('x')</script>") >= 7
 
 
-def test_each_prediction_has_both_answers(run: Run, page: Reader) -> None:
+def test_each_prediction_has_both_answers(run: Any, page: Reader) -> None:
     for prediction in PREDICTIONS:
         assert " ".join(prediction.claim.split()) in page.words
     for outcome in ("SUPPORTED", "FALSIFIED", "INCONCLUSIVE", "INSUFFICIENT", "INVALID"):
@@ -129,21 +130,21 @@ def test_a_reader_can_run_it_again_and_cite_it(page: Reader) -> None:
 
 def test_registration_before_and_after_the_data_read_differently(tmp_path: Path, page: Reader) -> None:
     assert "Predictions were registered before the data" in page.words
-    late = Reader(write_report(Run(tmp_path, registered="after the data")).read_text("utf-8"))
+    late = Reader(write_report(fake(tmp_path, registered="after the data")).read_text("utf-8"))
     assert "Registered after the data." in late.words
     assert "exploratory" in late.words
     assert "registered before the data" not in late.words
 
 
 def test_a_run_with_failed_units_says_so(tmp_path: Path) -> None:
-    broken = Run(tmp_path, status="failed", failed={"sweep-00": f"ValueError: {HOSTILE}"})
+    broken = fake(tmp_path, status="failed", failed={"sweep-00": f"ValueError: {HOSTILE}"})
     text = Reader(write_report(broken).read_text("utf-8")).words
     assert "This run is failed." in text
     assert "sweep-00 : ValueError: <script>" in text
 
 
-def test_the_same_run_gives_the_same_bytes(tmp_path: Path, run: Run) -> None:
-    again = Run(tmp_path)
+def test_the_same_run_gives_the_same_bytes(tmp_path: Path, run: Any) -> None:
+    again = fake(tmp_path)
     assert write_report(again).read_bytes() == (run.path / "report.html").read_bytes()
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.lab.toy import STUDY
-from tests.report.fakes import Run as FakeRun
+from tests.report.fakes import fake
 from tests.report.test_page import Reader
 
 from microtome.base.errors import UserError
@@ -78,13 +78,13 @@ def test_a_comparison_draws_both_strips_on_one_scale(first: Run, second: Run) ->
 
 
 def test_runs_of_two_studies_are_not_compared(first: Run, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="expected two runs of one study, got toy .* and task-vectors"):
-        write_comparison(first, FakeRun(tmp_path), tmp_path / "page.html")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"expected two runs of one study, got toy .* and task-vectors"):
+        write_comparison(first, fake(tmp_path), tmp_path / "page.html")
 
 
 def test_the_joint_page_holds_every_run(first: Run, tmp_path: Path) -> None:
-    fake = FakeRun(tmp_path / "run")
-    path = write_combined([first, fake], tmp_path / "demo.html", "All", "Two studies.")  # type: ignore[list-item]
+    runs = [first, fake(tmp_path / "run")]
+    path = write_combined(runs, tmp_path / "demo.html", "All", "Two studies.")
     page = Reader(path.read_text("utf-8"))
     assert [a["id"] for tag, a in page.elements if tag == "h2"] == ["toy", "task-vectors"]
     assert "8 predictions in 2 studies: 3 SUPPORTED, 2 FALSIFIED" in page.words
