@@ -206,6 +206,11 @@ def test_a_worker_that_dies_is_named_with_its_unit(toys: Toys) -> None:
     assert resumed.status == "finished"
 
 
+def test_an_operating_system_error_of_the_study_is_not_taken_for_a_full_disk(toys: Toys) -> None:
+    with pytest.raises(FileNotFoundError, match="no corpus today"):
+        toys.run(trouble="no corpus")
+
+
 def test_an_error_in_the_analysis_is_an_error_and_no_verdict(toys: Toys) -> None:
     with pytest.raises(ArithmeticError, match="no analysis today") as caught:
         toys.run(trouble="analysis")

@@ -172,6 +172,8 @@ class Toy(Study):
         )
         if config.trouble == "analysis":
             raise ArithmeticError("no analysis today")
+        if config.trouble == "no corpus":
+            raise FileNotFoundError("no corpus today")
         finite = ControlResult(
             name="finite", passed=bool(np.isfinite(data).all()), detail=f"{len(data)} means"
         )

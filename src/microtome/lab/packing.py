@@ -1,5 +1,6 @@
 """A measurement as the bytes of its files, and back: every engine packs the same way, so bytes agree."""
 
+from collections.abc import Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 
@@ -22,6 +23,22 @@ def pack(measurement: Measurement) -> dict[str, bytes]:
             {name: np.asarray(array, order="C") for name, array in measurement.arrays.items()}
         )
     return files
+
+
+class Stored(Mapping[str, Measurement]):
+    """The measurements of units in the store; each is read when asked for, so that not all are in memory."""
+
+    def __init__(self, folders: Mapping[str, Path]) -> None:
+        self._folders = folders
+
+    def __getitem__(self, unit_id: str) -> Measurement:
+        return unpack(self._folders[unit_id])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._folders)
+
+    def __len__(self) -> int:
+        return len(self._folders)
 
 
 def unpack(folder: Path) -> Measurement:

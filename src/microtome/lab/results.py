@@ -1,11 +1,13 @@
 """From stored measurements to verdicts: gather, analyse, decide, and the files that hold it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from microtome.base.files import atomic, sha256_file, write_json
 from microtome.lab.estimate import alphas
-from microtome.lab.packing import unpack
+from microtome.lab.packing import Stored
 from microtome.lab.plan import Layout
 from microtome.lab.record import Registered
 from microtome.lab.study import Analysis, Measurement
@@ -22,30 +24,43 @@ VERDICTS = "verdicts.json"
 TABLES = "tables"
 
 
-def conclude(layout: Layout, threads: int, registered: Registered) -> dict[str, str]:
-    """Analyse a run's stored measurements, write its result files, and return their checksums by path."""
-    study, config, folder = layout.study, layout.config, layout.folder.path
-    measured = {unit.id: unpack(layout.folder.unit(unit.id)) for unit in layout.units}
+@dataclass(frozen=True)
+class Results:
+    """What a run came to, by the names of the files that will hold it."""
+
+    frames: "Mapping[str, pl.DataFrame]"
+    verdicts: dict[str, Any]
+
+
+def conclude(layout: Layout, threads: int, registered: Registered) -> Results:
+    """Gather a run's stored measurements, analyse them, and decide; writes nothing."""
+    study, config = layout.study, layout.config
+    measured = Stored({unit.id: layout.folder.unit(unit.id) for unit in layout.units})
     with limited(threads):
         data = study.gather(config, layout.units, measured)
         analysis = study.analyse(config, data, alphas(len(study.predictions), ALPHA))
     verdicts = decide(study.predictions, analysis.estimates, analysis.controls, ALPHA)
-    frames = {ROWS: joined_rows(layout, measured)}
+    frames = {ROWS: joined_rows(measured)}
     frames |= {f"{TABLES}/{name}.parquet": table for name, table in analysis.tables.items()}
-    for name, frame in frames.items():
+    return Results(frames, _as_json(layout, analysis, verdicts, registered))
+
+
+def write_results(folder: Path, results: Results) -> dict[str, str]:
+    """Write a run's result files and return their checksums by path."""
+    for name, frame in results.frames.items():
         with atomic(folder / name) as temporary:
             frame.write_parquet(temporary)
-    write_json(folder / VERDICTS, _as_json(layout, analysis, verdicts, registered))
-    return {name: sha256_file(folder / name) for name in (*frames, VERDICTS)}
+    write_json(folder / VERDICTS, results.verdicts)
+    return {name: sha256_file(folder / name) for name in (*results.frames, VERDICTS)}
 
 
-def joined_rows(layout: Layout, measured: Mapping[str, Measurement]) -> "pl.DataFrame":
+def joined_rows(measured: Mapping[str, Measurement]) -> "pl.DataFrame":
     """Return the rows of all units in the plan's order, each with its unit's id; absent columns are null."""
     import polars as pl
 
     frames = [
-        measured[unit.id].rows.select(pl.lit(unit.id).alias("unit"), pl.all().exclude("unit"))
-        for unit in layout.units
+        measurement.rows.select(pl.lit(unit_id).alias("unit"), pl.all().exclude("unit"))
+        for unit_id, measurement in measured.items()
     ]
     return pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame()
 
@@ -53,7 +68,6 @@ def joined_rows(layout: Layout, measured: Mapping[str, Measurement]) -> "pl.Data
 def _as_json(
     layout: Layout, analysis: Analysis, verdicts: tuple[Verdict, ...], registered: Registered
 ) -> dict[str, Any]:
-    readings = {rule.id: rule.read(analysis.tables) for rule in layout.study.published}
     return {
         "alpha": ALPHA,
         "registered": registered,
@@ -63,7 +77,7 @@ def _as_json(
             rule.id: {
                 "prediction": rule.prediction,
                 "rule": rule.rule,
-                "reading": readings[rule.id].model_dump(mode="json"),
+                "reading": rule.read(analysis.tables).model_dump(mode="json"),
             }
             for rule in layout.study.published
         },

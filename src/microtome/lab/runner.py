@@ -1,8 +1,8 @@
 """The runner: registers the predictions, has an engine measure what is missing, stores it, and concludes."""
 
 import sys
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from microtome.lab.prediction import predictions_hash
 from microtome.lab.provenance import provenance
 from microtome.lab.record import Damaged, Registered, RunRecord, Status, UnitEntry, now
 from microtome.lab.registration import register
-from microtome.lab.results import conclude
+from microtome.lab.results import conclude, write_results
 from microtome.lab.run import Run
 from microtome.lab.store import intact_units, storage_failure, unwritable
 from microtome.lab.study import Study, StudyConfig, Unit
@@ -70,6 +70,15 @@ def execute(
     return Run(layout.folder.path, study)
 
 
+@contextmanager
+def _storing() -> Iterator[None]:
+    """Tell a disk that fails from an error of the study."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_failure(error) from error
+
+
 class _Session:
     """One process's work on a run, while it holds the lock."""
 
@@ -116,10 +125,10 @@ class _Session:
         )
         try:
             self._adopt()
-            self.record = register(self.layout, self.record, origin, self._entries(), self._registered())
-            self._update("measuring")
         except OSError as error:
             raise unwritable(self.folder.path, error) from None
+        self.record = register(self.layout, self.record, origin, self._entries(), self._registered())
+        self._update("measuring")
 
     def work(self) -> None:
         """Measure what is missing, then conclude; if something stops it, the record says so."""
@@ -128,14 +137,13 @@ class _Session:
             if failed:
                 raise RunFailure(self._explain(failed))
             self._update("analysing")
-            files = conclude(self.layout, self.engine.threads, self._registered())
+            results = conclude(self.layout, self.engine.threads, self._registered())
+            with _storing():
+                files = write_results(self.folder.path, results)
             self._update("finished", files=files, report={})
         except KeyboardInterrupt:
             self._stopped("interrupted")
             raise Interrupted(f"interrupted: {self._kept}; the same command goes on from there") from None
-        except OSError as error:
-            self._stopped("failed")
-            raise storage_failure(self.folder.path, error, len(self.done), len(self.layout.units)) from error
         except RunFailure as failure:
             self._stopped("failed")
             raise RunFailure(f"{failure}\n{self._kept}; the same command goes on from there") from failure
@@ -159,7 +167,8 @@ class _Session:
                 unit = by_id[result.unit]
                 if isinstance(result, Failed):
                     failed[unit.id] = result.error
-                self._store(unit, result)
+                with _storing():
+                    self._store(unit, result)
                 advance(unit.cost * share)
         self._update("failed" if failed else "measuring", failed=failed)
         return failed
@@ -205,10 +214,11 @@ class _Session:
         changes["events"] = (*self.record.events, *self._events)
         self._events = []
         self.record = self.record.model_copy(update=changes)
-        self.folder.write(self.record)
+        with _storing():
+            self.folder.write(self.record)
 
     def _stopped(self, status: Status) -> None:
-        with suppress(OSError):  # a full disk may refuse this too; the units say how far the run came
+        with suppress(RunFailure):  # a full disk may refuse this too; the units say how far the run came
             self._update(status)
 
     def _say(self, message: str) -> None:

@@ -45,7 +45,7 @@ class RunFolder:
         Raises:
             UserError: when another process holds the run, or the folder cannot be written.
         """
-        lock = FileLock(self.path / LOCK, timeout=0)
+        lock = FileLock(self.path / LOCK, timeout=0.5)  # longer than ``in_use`` holds it
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire()
@@ -152,15 +152,12 @@ def unwritable(path: Path, error: OSError) -> UserError:
     )
 
 
-def storage_failure(path: Path, error: OSError, kept: int, units: int) -> RunFailure:
+def storage_failure(error: OSError) -> RunFailure:
     """Return what to tell a user whose disk failed while units were being stored."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     what = "the disk of the store is full" if full else "the store could not be written"
     remedy = "free some space" if full else "make it writable"
-    return RunFailure(
-        f"{what} ({error.strerror or error}): {kept} of {units} units are finished and kept in {path}; "
-        f"{remedy} and run the same command again to measure the rest"
-    )
+    return RunFailure(f"{what} ({error.strerror or error}): {remedy} and run the same command again")
 
 
 def intact_units(

@@ -56,8 +56,10 @@ def publish(run: Run, write: Callable[[Run], Path]) -> Run:
     """
     folder = RunFolder(run.path)
     with folder.locked():
+        record = folder.read()
+        assert record is not None
         page = write(run)
         files = [page, *sorted((run.path / FIGURES).glob("*"))]
         report = {file.relative_to(run.path).as_posix(): sha256_file(file) for file in files}
-        folder.write(run.record.model_copy(update={"report": report}))
+        folder.write(record.model_copy(update={"report": report}))
     return Run(run.path, run.study)

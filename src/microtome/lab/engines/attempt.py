@@ -11,7 +11,7 @@ from pathlib import Path
 
 from microtome.base.errors import UserError
 from microtome.lab.engines import Failed, Measured, Result
-from microtome.lab.packing import pack, unpack
+from microtome.lab.packing import Stored, pack
 from microtome.lab.study import Bench, Unit
 from microtome.lab.threads import limited
 
@@ -26,7 +26,7 @@ def attempt(bench: Bench, unit: Unit, needed: Mapping[str, Path], threads: int) 
         start = time.perf_counter()
         try:
             with limited(threads):
-                measurement = bench.measure(unit, {unit_id: unpack(path) for unit_id, path in needed.items()})
+                measurement = bench.measure(unit, Stored(needed))
             files = pack(measurement)
         except UserError:
             raise
