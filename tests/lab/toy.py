@@ -158,6 +158,8 @@ class Toy(Study):
     def open(self, config: ToyConfig) -> Bench:
         if config.trouble == "no bench":
             raise RuntimeError("no bench today")
+        if config.trouble == "death at the door":
+            os._exit(4)
         return ToyBench(config)
 
     def gather(
