@@ -19,7 +19,7 @@ def show(study: str, /) -> None:
 
 def _print(study: "Study") -> None:
     from microtome.cli.console import say, table
-    from microtome.cli.options import default_of, in_words
+    from microtome.cli.values import default_of, in_words
 
     original = study.original
     say(f"{study.title} ({study.name}, version {study.version})", study.question, "")

@@ -1,10 +1,11 @@
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field
 
 from microtome.base.errors import UserError
-from microtome.cli.options import default_of, hyphened, in_words, parse
+from microtome.cli.options import hyphened
+from microtome.cli.values import default_of, in_words, metavar_of, parse
 from microtome.lab.study import StudyConfig
 
 
@@ -12,7 +13,8 @@ class Config(StudyConfig):
     tasks: tuple[str, ...] = ("minimum", "sum")
     templates: tuple[str, ...] = ("Given {a}, {b}: the {task}",)
     pairs: tuple[tuple[int, int], ...] = ((25, 9), (42, 11))
-    layers: Literal["all"] | tuple[int, ...] = "all"
+    layers: Literal["all"] | tuple[Annotated[int, Field(ge=0)], ...] = "all"
+    span: tuple[int, int] = (2, 12)
     alphas: tuple[float, ...] = (-1.0, 0.0, 0.5)
     size: int = Field(12, ge=2)
     rate: float | None = None
@@ -39,6 +41,8 @@ class Config(StudyConfig):
         ("layers", ["3,8"], (3, 8)),
         ("layers", ["3", "8"], (3, 8)),
         ("alphas", ["-1", "0.5"], (-1.0, 0.5)),
+        ("span", ["3,9"], (3, 9)),
+        ("span", ["3", "9"], (3, 9)),
         ("size", "7", 7),
         ("rate", "0.25", 0.25),
         ("rate", "none", None),
@@ -54,32 +58,41 @@ def test_tokens_become_the_value_that_the_config_takes(name: str, tokens: Any, v
 
 
 @pytest.mark.parametrize(
-    ("name", "tokens", "message"),
+    ("name", "tokens", "found", "default"),
     [
         (
             "pairs",
-            ["25,9,3"],
-            "--pairs: expected groups of 2 whole numbers, such as 25,9 42,11, got 25,9,3; "
-            "for example the default, --pairs 25,9 42,11",
+            ["1,2,3"],
+            "groups of 2 whole numbers, such as 25,9 42,11, got 1,2,3",
+            "--pairs 25,9 42,11",
         ),
-        ("size", "big", "--size: expected a whole number, got big; for example the default, --size 12"),
-        (
-            "layers",
-            ["a"],
-            "--layers: expected 'all' or whole numbers, got a; for example the default, --layers all",
-        ),
-        (
-            "mode",
-            "slow",
-            "--mode: expected 'fast' or 'exact', got slow; for example the default, --mode fast",
-        ),
-        ("rate", "x", "--rate: expected a number or none, got x"),
+        ("size", "big", "a whole number, got big", "--size 12"),
+        ("layers", ["a"], "'all' or whole numbers, got a", "--layers all"),
+        ("mode", "slow", "'fast' or 'exact', got slow", "--mode fast"),
+        ("span", ["2"], "2 whole numbers, got 2", "--span 2 12"),
+        ("rate", "x", "a number or none, got x", "--rate none"),
     ],
 )
-def test_tokens_that_fit_no_reading_are_a_mistake(name: str, tokens: Any, message: str) -> None:
+def test_tokens_that_fit_no_reading_are_a_mistake(name: str, tokens: Any, found: str, default: str) -> None:
     with pytest.raises(UserError) as mistake:
         parse(name, Config.model_fields[name], tokens)
-    assert str(mistake.value) == message
+    assert str(mistake.value) == f"--{name}: expected {found}; for example the default, {default}"
+
+
+@pytest.mark.parametrize(
+    ("name", "metavar"),
+    [
+        ("tasks", "TEXT..."),
+        ("pairs", "INT,INT..."),
+        ("layers", "all|INT..."),
+        ("span", "INT INT"),
+        ("rate", "NUMBER"),
+        ("mode", "fast|exact"),
+        ("weights", "JSON"),
+    ],
+)
+def test_the_help_names_the_kind_of_value(name: str, metavar: str) -> None:
+    assert metavar_of(Config.model_fields[name].annotation) == metavar
 
 
 @pytest.mark.parametrize("name", [name for name in Config.model_fields if name not in ("note", "weights")])
