@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import torch
 from torch.profiler import ProfilerActivity, profile
 
 
@@ -39,6 +38,6 @@ def peak_bytes(call: Callable[[], Any]) -> int:
     steps = [event for event in results.kineto_results.events() if event.name() == "[memory]"]
     held = peak = 0
     for step in sorted(steps, key=lambda event: event.start_ns()):
-        held += step.nbytes() if step.device_type() == torch.autograd.DeviceType.CPU else 0
+        held += step.nbytes()
         peak = max(peak, held)
     return peak
