@@ -182,8 +182,10 @@ class Toy(Study):
         return Analysis(
             {prediction.id: estimate for prediction in self.predictions},
             {"finite": finite},
-            {"means": pl.DataFrame({"mean": data})},
         )
+
+    def tables(self, config: ToyConfig, data: np.ndarray) -> Tables:
+        return {"means": pl.DataFrame({"mean": data})}
 
     def figures(self, config: ToyConfig, tables: Tables) -> list[Figure]:
         def draw() -> Any:

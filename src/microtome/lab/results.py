@@ -10,7 +10,7 @@ from microtome.lab.estimate import alphas
 from microtome.lab.packing import Stored
 from microtome.lab.plan import Layout
 from microtome.lab.record import Registered
-from microtome.lab.study import Analysis, Measurement
+from microtome.lab.study import Analysis, Measurement, Tables
 from microtome.lab.threads import limited
 from microtome.lab.verdict import Verdict, decide
 
@@ -39,10 +39,11 @@ def conclude(layout: Layout, threads: int, registered: Registered) -> Results:
     with limited(threads):
         data = study.gather(config, layout.units, measured)
         analysis = study.analyse(config, data, alphas(len(study.predictions), ALPHA))
+        tables = study.tables(config, data)
     verdicts = decide(study.predictions, analysis.estimates, analysis.controls, ALPHA)
     frames = {ROWS: joined_rows(measured)}
-    frames |= {f"{TABLES}/{name}.parquet": table for name, table in analysis.tables.items()}
-    return Results(frames, _as_json(layout, analysis, verdicts, registered))
+    frames |= {f"{TABLES}/{name}.parquet": table for name, table in tables.items()}
+    return Results(frames, _as_json(layout, analysis, tables, verdicts, registered))
 
 
 def write_results(folder: Path, results: Results) -> dict[str, str]:
@@ -66,7 +67,7 @@ def joined_rows(measured: Mapping[str, Measurement]) -> "pl.DataFrame":
 
 
 def _as_json(
-    layout: Layout, analysis: Analysis, verdicts: tuple[Verdict, ...], registered: Registered
+    layout: Layout, analysis: Analysis, tables: Tables, verdicts: tuple[Verdict, ...], registered: Registered
 ) -> dict[str, Any]:
     return {
         "alpha": ALPHA,
@@ -77,7 +78,7 @@ def _as_json(
             rule.id: {
                 "prediction": rule.prediction,
                 "rule": rule.rule,
-                "reading": rule.read(analysis.tables).model_dump(mode="json"),
+                "reading": rule.read(tables).model_dump(mode="json"),
             }
             for rule in layout.study.published
         },

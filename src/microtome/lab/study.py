@@ -110,8 +110,6 @@ class Analysis:
 
     estimates: Mapping[str, Estimate]
     controls: Mapping[str, ControlResult]
-    tables: Tables
-    """The numbers behind figures and published rules; each is stored as ``tables/<name>.parquet``."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +170,11 @@ class Study(ABC):
 
     @abstractmethod
     def analyse(self, config: Any, data: Any, levels: Sequence[float]) -> Analysis:
-        """Compute the estimates of all predictions, with intervals at each error level, and the tables."""
+        """Compute the estimates of all predictions, with intervals at each error level, and the controls."""
+
+    @abstractmethod
+    def tables(self, config: Any, data: Any) -> Tables:
+        """Return the numbers behind figures and published rules; each is stored as ``tables/<name>.parquet``."""
 
     @abstractmethod
     def figures(self, config: Any, tables: Tables) -> Iterable[Figure]:

@@ -50,10 +50,16 @@ class TaskVectors(Study):
         return gather(config, units, measured)
 
     def analyse(self, config: TaskVectorsConfig, data: Any, levels: Sequence[float]) -> Analysis:
-        """Return estimates, controls and tables."""
+        """Return estimates and controls."""
         from microtome.studies.task_vectors.analysis import analyse
 
         return analyse(config, data, levels)
+
+    def tables(self, config: TaskVectorsConfig, data: Any) -> Tables:
+        """Return the numbers behind the figures and the published rules."""
+        from microtome.studies.task_vectors.tables import tables
+
+        return tables(config, data)
 
     def figures(self, config: TaskVectorsConfig, tables: Tables) -> Iterable[Figure]:
         """Return the original's figures, then those of the controls."""

@@ -31,8 +31,6 @@ from microtome.measure.transfer import transfer
 from microtome.studies.task_vectors.config import TaskVectorsConfig
 from microtome.studies.task_vectors.controls import control_results
 from microtome.studies.task_vectors.data import Data, Vectors
-from microtome.studies.task_vectors.directions import by_pair
-from microtome.studies.task_vectors.tables import tables
 from microtome.studies.task_vectors.tasks import TASKS, Family
 
 UNIT = "operand pairs"
@@ -40,7 +38,7 @@ BCA = "BCa bootstrap over operand pairs, widened for few"
 
 
 def analyse(config: TaskVectorsConfig, data: Data, levels: Sequence[float]) -> Analysis:
-    """Return the estimates with intervals at each error level, the controls, and the tables."""
+    """Return the estimates with intervals at each error level, and the controls."""
     best = best_layer(data)
     analyst = _Analyst(config, data, levels, best)
     estimates = {
@@ -51,7 +49,7 @@ def analyse(config: TaskVectorsConfig, data: Data, levels: Sequence[float]) -> A
         "task-space": analyst.task_space(),
         "causal-use": analyst.causal_use(),
     }
-    return Analysis(estimates, control_results(config, data), tables(config, data, best))
+    return Analysis(estimates, control_results(config, data))
 
 
 def best_layer(data: Data) -> int:
@@ -185,7 +183,7 @@ class _Analyst:
         return self.estimate(found, null)
 
     def causal_use(self) -> Estimate:
-        pairs = by_pair(self.data.steer, dose=1.0)
+        pairs = self.data.steered_pairs
         if pairs.is_empty():
             return Estimate.missing(
                 "the model answers no two tasks of a scored pair", n=0, unit=UNIT, method=BCA

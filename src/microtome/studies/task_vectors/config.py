@@ -17,7 +17,9 @@ Pair = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
 class TaskVectorsConfig(StudyConfig):
     """The config of the study task-vectors."""
 
-    model: str = Field("embedded:smollm2-135m", description="Model reference.")
+    model: str = Field(
+        "embedded:smollm2-135m", description="Model reference.", json_schema_extra={"identity": False}
+    )
     tasks: tuple[str, ...] = Field(
         ("minimum", "maximum", "sum", "difference", "product"),
         description=f"Task words, among {', '.join(TASKS)}.",
@@ -74,7 +76,11 @@ class TaskVectorsConfig(StudyConfig):
         24, ge=8, multiple_of=8, description="Operand pairs a seed draws: half to choose, half to score."
     )
     operand_range: Pair = Field((2, 12), description="Smallest and largest operand that is drawn.")
-    corpus: str = Field("docstrings", description="Unrelated text for the side effect of steering.")
+    corpus: str = Field(
+        "docstrings",
+        description="Unrelated text for the side effect of steering.",
+        json_schema_extra={"identity": False},
+    )
     corpus_tokens: int = Field(512, ge=BLOCK, multiple_of=BLOCK, description="Tokens of that text.")
     permutations: int = Field(999, ge=19, description="Draws of each permutation null.")
     resamples: int = Field(4000, ge=200, description="Draws of each bootstrap.")

@@ -9,7 +9,6 @@ from microtome.measure.bootstrap import bootstrap_mean
 from microtome.measure.centroids import centred_vectors
 from microtome.studies.task_vectors.config import TaskVectorsConfig
 from microtome.studies.task_vectors.data import Data
-from microtome.studies.task_vectors.directions import by_pair
 
 MOST_SIDE_EFFECT = 0.5
 """Nats per token of unrelated text."""
@@ -71,7 +70,7 @@ def _ability(config: TaskVectorsConfig, data: Data) -> ControlResult:
 
 
 def _ceiling(config: TaskVectorsConfig, data: Data) -> ControlResult:
-    pairs = by_pair(data.steer, dose=1.0)
+    pairs = data.steered_pairs
     if len(pairs) < 2:
         return ControlResult(
             name="ceiling", passed=False, detail=f"{len(pairs)} operand pairs could be steered"

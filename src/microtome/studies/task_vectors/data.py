@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -9,6 +10,7 @@ from jaxtyping import Bool, Float
 
 from microtome.lab.study import Measurement, Unit
 from microtome.studies.task_vectors.config import TaskVectorsConfig
+from microtome.studies.task_vectors.directions import by_pair
 from microtome.studies.task_vectors.measure import SIDE_EFFECT
 from microtome.studies.task_vectors.plan import controlled_pairs
 from microtome.studies.task_vectors.steering import STEERED
@@ -32,6 +34,11 @@ class Data:
     sweep: pl.DataFrame
     steer: pl.DataFrame
     side_effect: pl.DataFrame
+
+    @cached_property
+    def steered_pairs(self) -> pl.DataFrame:
+        """One row a steered pair, at dose 1; see ``by_pair``."""
+        return by_pair(self.steer, dose=1.0)
 
 
 def gather(config: TaskVectorsConfig, units: Sequence[Unit], measured: Mapping[str, Measurement]) -> Data:

@@ -14,6 +14,7 @@ from microtome.measure.pca import pca
 from microtome.measure.similarity import cosine_matrix, mean_off_diagonal, mean_within_and_between
 from microtome.measure.transfer import transfer
 from microtome.measure.variance import two_way
+from microtome.studies.task_vectors.analysis import best_layer
 from microtome.studies.task_vectors.config import TaskVectorsConfig
 from microtome.studies.task_vectors.data import Data
 from microtome.studies.task_vectors.directions import by_layer, ceiling, specific
@@ -23,8 +24,9 @@ EMBEDDING = -1
 """The layer number of the embedding in the tables."""
 
 
-def tables(config: TaskVectorsConfig, data: Data, best: int) -> dict[str, pl.DataFrame]:
-    """Return all tables of a run; ``best`` is the index of the layer that the fit pairs chose."""
+def tables(config: TaskVectorsConfig, data: Data) -> dict[str, pl.DataFrame]:
+    """Return all tables of a run."""
+    best = best_layer(data)
     at = 1 + data.layers.index(published_layer(config, data.layers))
     small = centred_vectors(data.published[:, :1])[:, 0]
     flat = data.published[at].reshape(-1, data.published.shape[-1])
