@@ -14,7 +14,7 @@ from microtome.studies.task_vectors.config import TaskVectorsConfig
 from microtome.studies.task_vectors.directions import Directions, by_layer, by_pair, chosen_layer
 from microtome.studies.task_vectors.measure import TaskVectorsBench
 from microtome.studies.task_vectors.plan import plan
-from microtome.studies.task_vectors.prompts import check_final_tokens
+from microtome.studies.task_vectors.prompts import check_final_tokens, split_answers
 from microtome.studies.task_vectors.steering import KINDS, STEERED, Steering, answered_items
 
 Options = Callable[..., dict[str, Any]]
@@ -38,8 +38,7 @@ def slow_logprob(
 ) -> float:
     """Score one continuation in one whole pass, with a plain hook that adds at the prompt's last token."""
     tokenizer, module = bench.model.tokenizer, bench.model.module
-    tokens = tokenizer(prompt)["input_ids"]
-    answer = tokenizer(f" {number}", add_special_tokens=False)["input_ids"]
+    tokens, (answer,) = split_answers(tokenizer, prompt, [number])
     block = module.get_submodule(bench.model.anatomy.layer.format(layer))
 
     def add(_: Any, __: Any, output: torch.Tensor) -> torch.Tensor:
@@ -171,6 +170,14 @@ def test_the_specific_effect_takes_away_what_moves_any_number() -> None:
         steered_elsewhere=[2.0, 2.0],
     )
     assert by_pair(rows, dose=1.0)["task"][0] == 0.0
+
+
+def test_the_space_that_all_answers_begin_with_belongs_to_the_prompt(short: Options) -> None:
+    tokenizer = TaskVectorsBench(TaskVectorsConfig(**short("llama"))).model.tokenizer
+    tokens, answers = split_answers(tokenizer, "the sum is", [7, 12])
+    whole = [tokenizer(f"the sum is {number}")["input_ids"] for number in (7, 12)]
+    assert [[*tokens, *answer] for answer in answers] == whole
+    assert len({answer[0] for answer in answers}) == 2
 
 
 def test_a_final_token_that_changes_is_refused(short: Options) -> None:

@@ -8,7 +8,6 @@ from jaxtyping import Float
 from microtome.lab.estimate import Estimate, Null
 from microtome.lab.seeds import stream
 from microtome.lab.study import Analysis
-from microtome.lab.verdict import ControlResult
 from microtome.measure.bootstrap import (
     Bootstrap,
     bootstrap_mean,
@@ -53,14 +52,18 @@ def analyse(config: TaskVectorsConfig, data: Data, levels: Sequence[float]) -> A
 
 
 def best_layer(data: Data) -> int:
-    """Return the index of the layer at which directions carry over best between templates, on the fit pairs.
+    """Return the index of the layer at which directions are most the task's rather than its word's, on the fit pairs.
 
-    The mean cosine between a pair's task vectors in the transfer template and the other pairs' centroids in the
-    suffix template. The embedding (index 0) takes no part: it holds no task there.
+    The mean cosine between a pair's task vectors in the transfer template and the other pairs' centroids in the suffix
+    template, less the same with centroids of the bare word. The embedding (index 0) takes no part: it holds no task.
     """
     queries = centred_vectors(data.transfer[1:, data.fit])
-    trained = leave_one_out_centroids(centred_vectors(data.suffix[1:, data.fit]))
-    scores = cosine(queries, trained).mean((-1, -2))
+
+    def closeness(trained: Vectors) -> Float[np.ndarray, "layers"]:
+        centroids = leave_one_out_centroids(centred_vectors(trained[1:, data.fit]))
+        return cosine(queries, centroids).mean((-1, -2))
+
+    scores = closeness(data.suffix) - closeness(data.word)
     return 1 + (0 if np.isnan(scores).all() else int(np.nanargmax(scores)))
 
 

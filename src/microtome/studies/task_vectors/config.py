@@ -152,8 +152,8 @@ class TaskVectorsConfig(StudyConfig):
         low, high = self.operand_range
         if (high - low + 1) * (high - low) < 2 * self.operands:
             raise ValueError(
-                f"expected an operand_range with at least {2 * self.operands} ordered pairs for {self.operands} "
-                f"operands; got {low} to {high}"
+                f"expected an operand_range with at least {2 * self.operands} ordered pairs for "
+                f"{self.operands} operands; got {low} to {high}"
             )
         return self
 

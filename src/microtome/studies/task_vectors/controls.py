@@ -35,8 +35,8 @@ def _same_final_token(data: Data) -> ControlResult:
     ]
     if differing:
         detail = (
-            f"the embeddings read in the {' and '.join(differing)} template differ between tasks: the tasks' words have "
-            "different numbers of tokens, and this model embeds positions"
+            f"the embeddings read in the {' and '.join(differing)} template differ between tasks: the tasks' "
+            "words have different numbers of tokens, and this model embeds positions"
         )
         return ControlResult(name=name, passed=False, detail=detail)
     return ControlResult(

@@ -22,7 +22,8 @@ class Directions:
     @classmethod
     def of(cls, read: Sequence[Measurement]) -> Self:
         """Average the activations ``[1 + layers, tasks, d]`` of the units that read the fit pairs."""
-        return cls(np.mean([measured.arrays["activations"] for measured in read], axis=0, dtype=np.float64))
+        means = np.mean([measured.arrays["activations"] for measured in read], axis=0, dtype=np.float64)
+        return cls(np.asarray(means))
 
     def task(self, source: int, target: int, layer: int) -> Float[np.ndarray, "d"]:
         """Return ``v_target - v_source`` at a layer's index."""

@@ -31,21 +31,23 @@ def _published(config: TaskVectorsConfig, tables: Tables, layer: int) -> Iterato
     yield Figure(
         "similarity_heatmap",
         f"As published: cosines of the {k} task vectors, layer {layer}",
-        f"Off the diagonal all values lie near {forced:.2f}, not 0: {k} vectors whose mean was removed must average "
-        f"about -1/({k} - 1), whatever the model does. The figure cannot show overlap or its absence.",
+        f"Off the diagonal the mean is {_mean_off(tables):.2f}. {k} vectors of equal norm whose mean was "
+        f"removed must average -1/({k} - 1) = {forced:.2f}, whatever the model does, so 0 is not what to "
+        "compare with.",
         partial(_heatmap, tables["cosines_small"], list(config.tasks)),
     )
     yield Figure(
         "task_pca",
         f"As published: the {k} task vectors in two dimensions, layer {layer}",
-        "Points that stand apart; any distinct vectors would. Axes: principal components, with their share of variance.",
+        "Points that stand apart; any distinct vectors would. In brackets: each component's share of variance.",
         partial(_scatter, tables["pca_small"], list(config.tasks), named=True),
     )
     yield Figure(
         "similarity_25x25",
         f"As published: cosines of all {n} prompts, layer {layer}",
-        "Bright blocks on the diagonal are prompts that end in the same word. Each prompt is read at that very word, so "
-        "the blocks would be there if the model computed nothing; see the shares of variance below.",
+        "Bright blocks on the diagonal are prompts that end in the same word. Each prompt is read at that "
+        "very word, so the blocks would be there if the model computed nothing; see the shares of variance "
+        "below.",
         partial(_blocks, tables["cosines_all"], list(config.tasks), len(config.pairs)),
     )
     yield Figure(
@@ -57,10 +59,15 @@ def _published(config: TaskVectorsConfig, tables: Tables, layer: int) -> Iterato
     yield Figure(
         "task_norms",
         "As published: norm of each task vector, by layer",
-        "Norms grow with depth, as those of everything in the stream do (dashed: the residual stream itself, scaled to "
-        "the task vectors at the embedding).",
+        "Norms grow with depth, as those of everything in the stream do (dashed: the residual stream "
+        "itself, scaled to the task vectors at the embedding).",
         partial(_norms, tables["norms"], tables["layers"], list(config.tasks)),
     )
+
+
+def _mean_off(tables: Tables) -> float:
+    rows = tables["cosines_small"].filter(pl.col("task_i") != pl.col("task_j"))
+    return float(rows["cosine"].to_numpy().mean())
 
 
 def _controlled(config: TaskVectorsConfig, tables: Tables, layer: int) -> Iterator[Figure]:
@@ -69,45 +76,49 @@ def _controlled(config: TaskVectorsConfig, tables: Tables, layer: int) -> Iterat
     yield Figure(
         "variance_shares",
         "Controlled: what the published vectors are made of",
-        "Share of variance between tasks, by layer. In the published template it is as high at the embedding, before any "
-        "computation, as after it: token identity. In the suffix template all prompts are read at one and the same "
-        "token, whose embedding has no variance at all; what appears there was computed from the context.",
+        "Share of variance between tasks, by layer. In the published template it is as high at the "
+        "embedding, before any computation, as after it: token identity. In the suffix template all "
+        "prompts are read at one and the same token, whose embedding has no variance at all; what appears "
+        "there was computed from the context.",
         partial(_shares, layers),
     )
     yield Figure(
         "transfer",
         "Controlled: do task vectors carry over to other words?",
-        "Accuracy of naming the task of reworded prompts by the nearest centroid of task prompts (blue) and of sentences "
-        f"that only contain the word (orange). Dotted: guessing. Layer {layer}, marked, was chosen on other operand "
-        "pairs. Only the distance between the lines speaks for tasks rather than words.",
+        "Accuracy of naming the task of reworded prompts by the nearest centroid of task prompts (blue) "
+        f"and of sentences that only contain the word (orange). Dotted: guessing. Layer {layer}, marked, "
+        "was chosen on other operand pairs. Only the distance between the lines speaks for tasks rather "
+        "than words.",
         partial(_transfer, layers, chance, layer),
     )
     yield Figure(
         "invariance",
         "Controlled: does the task vector depend on the numbers?",
-        "Cosine between the task vector of one operand pair and the mean of the others, for the task's prompts (blue) and "
-        "for the bare word (orange). 1: the numbers do not matter.",
+        "Cosine between the task vector of one operand pair and the mean of the others, for the task's "
+        "prompts (blue) and for the bare word (orange). 1: the numbers do not matter.",
         partial(_invariance, layers, layer),
     )
     yield Figure(
         "relative_norms",
         "Controlled: norms relative to the residual stream",
-        "Norms of task and operand vectors over the stream's own norm, suffix template. Gating would lift the tasks' line "
-        "above the operands' at some layer.",
+        "Norms of task and operand vectors over the stream's own norm, suffix template. Gating would lift "
+        "the tasks' line above the operands' at some layer.",
         partial(_relative_norms, layers, layer),
     )
     yield Figure(
         "scale",
         "Controlled: are the task vectors' norms equal?",
-        f"Norms relative to the residual stream, without the bias of noise: of the words' embeddings, and of task vectors at layer {layer} on "
-        "held-out operand pairs. Scale coordination would make the blue bars more equal than the orange ones.",
+        "Norms relative to the residual stream, without the bias of noise: of the words' embeddings, and "
+        f"of task vectors at layer {layer} on held-out operand pairs. Scale coordination would make the "
+        "blue bars more equal than the orange ones.",
         partial(_scale, tables["held_out_norms"]),
     )
     yield Figure(
         "answers",
         "Controlled: can the model do the tasks?",
-        "Share of items answered by forced choice among the tasks' answers, each less its mean over prompts; the cross "
-        "marks the share that repeating the first operand would get, the dotted line guessing.",
+        "Share of items answered by forced choice among the tasks' answers, each less its mean over "
+        "prompts; the cross marks the share that repeating the first operand would get, the dotted line "
+        "guessing.",
         partial(_answers, tables["answers"], list(config.tasks), chance),
     )
 
@@ -117,16 +128,16 @@ def _causal(tables: Tables) -> Iterator[Figure]:
     yield Figure(
         "layer_choice",
         "Controlled: where steering works, on the operand pairs that choose the layer",
-        f"Specific effect of adding the task vector once, in nats, by layer. The best (layer {layers}) is then scored on "
-        "other operand pairs, so its selection does not flatter it.",
+        f"Specific effect of adding the task vector once, in nats, by layer. The best (layer {layers}) is "
+        "then scored on other operand pairs, so its selection does not flatter it.",
         partial(_layer_choice, tables["sweep"], tables["chosen"]["steered_layers"][0].to_list()),
     )
     yield Figure(
         "dose",
         "Controlled: does the model use the direction?",
-        "Specific effect of steering as a share of really asking the other task, by dose, with 95 % intervals over "
-        "held-out operand pairs. The task's vector must rise above a vector toward a wrong task and a random one of the "
-        "same norm.",
+        "Specific effect of steering as a share of really asking the other task, by dose, with 95 % "
+        "intervals over held-out operand pairs. The task's vector must rise above a vector toward a wrong "
+        "task and a random one of the same norm.",
         partial(_dose, tables["dose"]),
     )
 

@@ -15,7 +15,7 @@ from microtome.measure.steering import forced_choice
 from microtome.models import load_model
 from microtome.studies.task_vectors.config import BLOCK, TaskVectorsConfig
 from microtome.studies.task_vectors.directions import Directions, chosen_layer
-from microtome.studies.task_vectors.prompts import check_final_tokens, continuations
+from microtome.studies.task_vectors.prompts import check_final_tokens, split_answers, whole_answers
 from microtome.studies.task_vectors.steering import KINDS, Steering
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ class TaskVectorsBench(Bench):
         """Read every layer at the position, and score the answers of all tasks under each prompt."""
         sites = ["resid_pre.0", *(f"{self.config.site}.{layer}" for layer in self.layers)]
         prompts: list[str] = spec["prompts"]
-        captured = capture(self.model, prompts, sites, positions=self.config.position)
+        tokens, options = self._tokens(spec)
+        captured = capture(self.model, tokens, sites, positions=self.config.position)
         arrays = {"activations": torch.stack([captured[site] for site in sites]).float().numpy()}
         a, b = spec["pair"]
         template = spec["template"]
@@ -71,8 +72,7 @@ class TaskVectorsBench(Bench):
             {"template": [template] * len(prompts), "a": a, "b": b, "task": spec["tasks"], "prompt": prompts}
         )
         if spec["answers"]:
-            options = continuations(self.model.tokenizer, prompts[0], spec["answers"])
-            scores = logprobs(self.model, prompts, options).double().numpy()
+            scores = logprobs(self.model, tokens, options).double().numpy()
             own = scores[None, :, : len(prompts)]
             rows = rows.with_columns(
                 pl.Series("answer", spec["answers"][: len(prompts)]),
@@ -81,6 +81,16 @@ class TaskVectorsBench(Bench):
             )
             arrays["answer_logp"] = scores
         return Measurement(rows, arrays)
+
+    def _tokens(self, spec: Mapping[str, Any]) -> tuple[list[list[int]], list[list[int]]]:
+        """Return the prompts' tokens and the answers'; the published template is read at its own last token."""
+        tokenizer, prompts = self.model.tokenizer, spec["prompts"]
+        if spec["template"] == "published":
+            return [tokenizer(prompt)["input_ids"] for prompt in prompts], whole_answers(
+                tokenizer, spec["answers"]
+            )
+        split = [split_answers(tokenizer, prompt, spec["answers"]) for prompt in prompts]
+        return [tokens for tokens, _ in split], split[0][1]
 
     def _steering(
         self,

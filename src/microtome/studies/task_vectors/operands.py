@@ -45,8 +45,9 @@ def draw(config: TaskVectorsConfig, seed: int) -> Halves:
     for cell in cells:
         if len(cell) < 2 * each:
             raise UserError(
-                f"expected {2 * each} operand pairs of each order and size in operand_range {config.operand_range}, "
-                f"got {len(cell)}; widen operand_range or lower operands ({config.operands})"
+                f"expected {2 * each} operand pairs of each order and size in operand_range "
+                f"{config.operand_range}, got {len(cell)}; widen operand_range or lower operands "
+                f"({config.operands})"
             )
         chosen = [cell[i] for i in rng.permutation(len(cell))[: 2 * each]]
         fit += chosen[:each]

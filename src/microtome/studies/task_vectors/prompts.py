@@ -8,10 +8,28 @@ from microtome.studies.task_vectors.config import TaskVectorsConfig
 from microtome.studies.task_vectors.plan import controlled_pairs
 
 
-def continuations(tokenizer: Any, prompt: str, numbers: Sequence[int]) -> list[list[int]]:
-    """Return the tokens of each number as it follows the prompt, after a space unless the prompt ends in one."""
+def split_answers(tokenizer: Any, prompt: str, numbers: Sequence[int]) -> tuple[list[int], list[list[int]]]:
+    """Return the tokens of a prompt with the beginning that all answers share, and what is left of each answer.
+
+    Many tokenizers make a token of its own of the space before a number. It says nothing of the number, so it belongs
+    to the prompt: the last token that is read and steered is then the one that predicts the first digit.
+    """
     gap = "" if prompt[-1].isspace() else " "
-    return [tokenizer(f"{gap}{number}", add_special_tokens=False)["input_ids"] for number in numbers]
+    digits = [_encoded(tokenizer, f"{gap}{digit}") for digit in range(10)]
+    shared = 0
+    while all(len(one) > shared + 1 and one[shared] == digits[0][shared] for one in digits):
+        shared += 1
+    answers = [_encoded(tokenizer, f"{gap}{number}")[shared:] for number in numbers]
+    return [*tokenizer(prompt)["input_ids"], *digits[0][:shared]], answers
+
+
+def whole_answers(tokenizer: Any, numbers: Sequence[int]) -> list[list[int]]:
+    """Return the tokens of each number after a space."""
+    return [_encoded(tokenizer, f" {number}") for number in numbers]
+
+
+def _encoded(tokenizer: Any, text: str) -> list[int]:
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
 def check_final_tokens(config: TaskVectorsConfig, tokenizer: Any) -> None:
@@ -35,8 +53,8 @@ def check_final_tokens(config: TaskVectorsConfig, tokenizer: Any) -> None:
                 tokens = tokenizer(prompt)["input_ids"]
                 if len(tokens) < -config.position:
                     raise UserError(
-                        f"expected prompts of at least {-config.position} tokens for position {config.position}; "
-                        f"got {len(tokens)} in {prompt!r}"
+                        f"expected prompts of at least {-config.position} tokens for position "
+                        f"{config.position}; got {len(tokens)} in {prompt!r}"
                     )
                 seen.setdefault(tokens[config.position], prompt)
         if len(seen) > 1:

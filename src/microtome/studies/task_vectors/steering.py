@@ -13,7 +13,7 @@ from microtome.capture import Add, Patch, capture, intervene, logprobs, steered_
 from microtome.lab.seeds import stream
 from microtome.lab.study import Measurement
 from microtome.studies.task_vectors.directions import Directions
-from microtome.studies.task_vectors.prompts import continuations
+from microtome.studies.task_vectors.prompts import split_answers
 
 if TYPE_CHECKING:
     from microtome.models import Model
@@ -81,18 +81,30 @@ class Steering:
         a, b = spec["pair"]
         prompts = own.rows["prompt"].to_list()
         rows: list[dict[str, Any]] = []
-        for source, target in answered_items(own.rows) if self.layers else ():
+        items = self.items(own.rows)
+        error = self.identity_error(prompts[0]) if items else 0.0
+        for source, target in items:
             rng = stream(spec["seed"], "steering", a, b, names[source], names[target])
             vectors = self.vectors(source, target, rng)
             asked = [spec["answers"][i] for i in _columns(source, target, len(names))]
             scores = self.scores(prompts[source], asked, vectors)
             fixed = {"seed": spec["seed"], "a": a, "b": b, "source": names[source], "target": names[target]}
             fixed |= _unsteered(own.arrays["answer_logp"], source, target)
-            fixed |= {"identity_error": self.identity_error(prompts[source])}
+            fixed |= {"identity_error": error}
             for vector, score in zip(vectors, scores.double().tolist(), strict=True):
                 moved = {"steered": score[0] - score[1], "steered_elsewhere": score[2] - score[3]}
                 rows.append(fixed | vector._asdict() | moved)
         return pl.DataFrame([{name: row[name] for name in STEERED} for row in rows], schema=STEERED)
+
+    def items(self, rows: pl.DataFrame) -> list[tuple[int, int]]:
+        """Return the items to steer; over many layers each source has one target, the next answered task."""
+        items = answered_items(rows) if self.layers else []
+        if len(self.layers) < 2:
+            return items
+        nearest: dict[int, tuple[int, int]] = {}
+        for source, target in sorted(items, key=lambda item: (item[0], (item[1] - item[0]) % len(rows))):
+            nearest.setdefault(source, (source, target))
+        return list(nearest.values())
 
     def vectors(self, source: int, target: int, rng: np.random.Generator) -> list[Vector]:
         """Return the vectors of every layer, kind and dose; without a third task there is no wrong one."""
@@ -110,15 +122,15 @@ class Steering:
 
     def scores(self, prompt: str, numbers: Sequence[int], vectors: Sequence[Vector]) -> Tensor:
         """Return the log-probabilities ``[vectors, numbers]`` after the prompt, each under one vector."""
-        options = continuations(self.model.tokenizer, prompt, numbers)
+        tokens, options = split_answers(self.model.tokenizer, prompt, numbers)
         values = torch.tensor(np.stack([vector.values for vector in vectors]), dtype=torch.float32)
         at = [vector.layer for vector in vectors]
         if self.position == -1 and self.site in ("resid_pre", "resid_post"):
             return steered_logprobs(
-                self.model, prompt, options, at, values.to(self.model.device), site=self.site
+                self.model, tokens, options, at, values.to(self.model.device), site=self.site
             )
         found = [
-            logprobs(self.model, [prompt], options, interventions=[Add(self._at(layer), one, self.position)])
+            logprobs(self.model, [tokens], options, interventions=[Add(self._at(layer), one, self.position)])
             for layer, one in zip(at, values, strict=True)
         ]
         return torch.cat(found)
@@ -128,13 +140,14 @@ class Steering:
         layer = next(iter(self.layers))
         final = f"resid_post.{self.model.anatomy.layers - 1}"
         site = self._at(layer)
-        plain = capture(self.model, [prompt], [final, site], positions="all")
+        tokens, _ = split_answers(self.model.tokenizer, prompt, ())
+        plain = capture(self.model, [tokens], [final, site], positions="all")
         idle = [
             Add(site, torch.zeros(self.model.anatomy.d_model), self.position),
             Patch(site, plain[site], "all"),
         ]
         with intervene(self.model, idle):
-            again = capture(self.model, [prompt], [final], positions="all")
+            again = capture(self.model, [tokens], [final], positions="all")
         return float((again[final] - plain[final]).abs().max())
 
     def _at(self, layer: int) -> str:

@@ -64,6 +64,7 @@ def _published(
     cosines = cosine_matrix(small[at])
     quantities: dict[str, float | None] = {
         "mean off-diagonal cosine": float(mean_off_diagonal(cosines)),
+        "cosine of sum and product": None,
         "silhouette of the clusters": float(silhouette_score(pca(large, 2).scores, labels)),
         "cosine within tasks": float(within),
         "cosine between tasks": float(between),
@@ -77,6 +78,8 @@ def _published(
         quantities["cosine of sum and difference"] = float(cosines[s, d])
         far = cosines[np.ix_([s, d], [low, high])]
         quantities["their cosine with minimum and maximum"] = float(far.mean())
+    if {"sum", "product"} <= set(tasks):
+        quantities["cosine of sum and product"] = float(cosines[tasks.index("sum"), tasks.index("product")])
     missing = {name for name, value in quantities.items() if value is None or not np.isfinite(value)}
     values = [None if name in missing else value for name, value in quantities.items()]
     return pl.DataFrame(
