@@ -239,7 +239,7 @@ def test_the_fingerprint_sees_architecture_weights_and_tokenizer(tiny_model: Fol
 
 def test_importing_the_room_loads_no_heavy_library() -> None:
     code = (
-        "import sys, microtome.models.sites, microtome.models.reference, microtome.models.catalog;"
+        "import sys; from microtome.models import catalog, check, reference, sites;"
         "print(*({'torch', 'transformers', 'huggingface_hub'} & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

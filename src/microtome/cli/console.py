@@ -69,3 +69,8 @@ def duration(seconds: float | None) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def megabytes(size: int) -> str:
+    """Write a number of bytes as ``98 MB``."""
+    return f"{size / 1e6:,.0f} MB"

@@ -27,8 +27,10 @@ def anatomy(config: Any) -> Anatomy:
         "z": HookPoint(f"{layer}.attention.dense", "input", fold=(heads, d_head)),
         "attn_pattern": parts.pattern(f"{layer}.attention"),
     }
+    lacks = {}
     if parallel:
         del points["resid_mid"]
+        lacks["resid_mid"] = "attention and MLP run in parallel on the same residual stream"
     return Anatomy(
         family="gpt_neox",
         model_type=config.model_type,
@@ -55,5 +57,5 @@ def anatomy(config: Any) -> Anatomy:
         rotary=(parts.rotary(config.rope_parameters, d_head),) * config.num_hidden_layers,
         windows=(None,) * config.num_hidden_layers,
         points=points,
-        lacks={"resid_mid": "attention and MLP run in parallel on the same residual stream"},
+        lacks=lacks,
     )
