@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from microtome.capture.activations import Captured, capture
     from microtome.capture.interventions import Ablate, Add, Intervention, Patch, intervene
+    from microtome.capture.prefix import SharedPrefix, shared_prefix
     from microtome.capture.reductions import Accumulator
     from microtome.capture.scoring import logprobs, nats_per_token
     from microtome.capture.steering import steered_logprobs
@@ -20,10 +21,12 @@ __all__ = [
     "Captured",
     "Intervention",
     "Patch",
+    "SharedPrefix",
     "capture",
     "intervene",
     "logprobs",
     "nats_per_token",
+    "shared_prefix",
     "steered_logprobs",
 ]
 
@@ -34,10 +37,12 @@ _HOMES = {
     "Captured": "activations",
     "Intervention": "interventions",
     "Patch": "interventions",
+    "SharedPrefix": "prefix",
     "capture": "activations",
     "intervene": "interventions",
     "logprobs": "scoring",
     "nats_per_token": "scoring",
+    "shared_prefix": "prefix",
     "steered_logprobs": "steering",
 }
 

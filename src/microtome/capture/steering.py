@@ -32,6 +32,7 @@ def steered_logprobs(
     *,
     site: Literal["resid_pre", "resid_post"] = "resid_post",
     max_tokens: int = MAX_TOKENS,
+    prefix: SharedPrefix | None = None,
 ) -> Float[Tensor, "V C"]:
     """Return ``log p(continuation | prompt)`` in nats with a vector added at the prompt's last token.
 
@@ -49,6 +50,7 @@ def steered_logprobs(
         vectors: What is added.
         site: Where in the layer.
         max_tokens: Tokens of one pass.
+        prefix: ``shared_prefix(model, tokens of the prompt but the last)``, for calls that share a prompt.
 
     Returns:
         Sums of log-probabilities over each continuation's tokens, on the CPU in float32.
@@ -64,7 +66,7 @@ def steered_logprobs(
     (tokens,) = tokenize(model, [prompt])  # type: ignore[list-item]
     check_tokens(model, continuations, len(tokens))
     layer_of = _layers(model, layers, vectors, site)
-    prefix = shared_prefix(model, tokens[:-1])
+    prefix = prefix or shared_prefix(model, tokens[:-1])
     parts = segments(continuations)
     step = max(1, max_tokens // (1 + max(len(segment.fed) for segment in parts)))
     steered = vectors.ne(0).any(1).nonzero()[:, 0].cpu()

@@ -59,7 +59,7 @@ def test_steered_rows_agree_with_whole_passes(short: Options, family: str) -> No
     config = TaskVectorsConfig(**short(family))
     bench, done = measured_run(config)
     units = plan(config, {"model": "m", "corpus": "c"})
-    reads = [done[u.id] for u in units if u.kind == "prompts" and u.spec["template"] == "steering"]
+    reads = [done[u.id] for u in units if u.spec.get("templates") == ["steering"]]
     own = reads[0][1]
     pretend = Measurement(own.rows.with_columns(right=pl.lit(1.0)), own.arrays)
     directions = Directions.of([m for _, m in reads[1:]])
@@ -92,10 +92,11 @@ def test_steered_rows_agree_with_whole_passes(short: Options, family: str) -> No
 def test_every_unit_of_a_run_measures(short: Options) -> None:
     bench, done = measured_run(TaskVectorsConfig(**short("llama")))
     for unit, measurement in of_kind(done, "prompts"):
-        assert measurement.arrays["activations"].shape == (1 + 3, 3, 32)
+        templates = unit.spec["templates"]
+        assert measurement.arrays["activations"].shape == (1 + 3, 3 * len(templates), 32)
         assert np.isfinite(measurement.arrays["activations"]).all()
-        assert len(measurement.rows) == 3
-        assert ("answer_logp" in measurement.arrays) == (unit.spec["template"] != "word")
+        assert measurement.rows["template"].to_list() == [name for name in templates for _ in range(3)]
+        assert ("answer_logp" in measurement.arrays) == (len(templates) == 1)
     (_, side), *rest = of_kind(done, "side-effect")
     assert not rest
     assert set(side.rows.columns) == {"seed", "layer", "kind", "target", "nats"}

@@ -24,15 +24,15 @@ def test_units_come_after_what_they_need() -> None:
         seen.add(unit.id)
 
 
-def test_one_more_operand_pair_adds_its_four_prompts_alone() -> None:
-    assert new({"pairs": (*SMALL.pairs, (50, 20))}) == ["prompts"] * 4
+def test_one_more_operand_pair_adds_its_own_prompts_alone() -> None:
+    assert new({"pairs": (*SMALL.pairs, (50, 20))}) == ["prompts"] * 2
 
 
 def test_one_more_seed_adds_its_own_units_alone() -> None:
     kinds = new({"seeds": (0, 1)})
     assert kinds.count("sweep") == kinds.count("steer") == 4
     assert kinds.count("side-effect") == 1
-    assert len(kinds) <= 9 + 8 * 4
+    assert len(kinds) <= 9 + 8 * 2
 
 
 def test_other_doses_redo_the_scoring_alone() -> None:

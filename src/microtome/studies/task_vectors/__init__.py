@@ -23,7 +23,12 @@ class TaskVectors(Study):
     predictions = protocol.PREDICTIONS
     published = protocol.PUBLISHED
     controls = protocol.CONTROLS
-    demo: Mapping[str, Any] = {"operands": 16, "corpus_tokens": 256}
+    demo: Mapping[str, Any] = {
+        "operands": 16,
+        "layers": tuple(range(0, 30, 2)),
+        "alphas": (0.0, 0.5, 1.0, 2.0, 4.0),
+        "corpus_tokens": 128,
+    }
 
     def fingerprints(self, config: TaskVectorsConfig) -> dict[str, str]:
         """Return the fingerprints of the model and of the unrelated text; check sites, layers and operands."""

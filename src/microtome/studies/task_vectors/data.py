@@ -46,10 +46,13 @@ def gather(config: TaskVectorsConfig, units: Sequence[Unit], measured: Mapping[s
     read: dict[tuple[str, int, int], np.ndarray] = {}
     frames: dict[str, list[pl.DataFrame]] = {"prompts": [], "sweep": [], "steer": [], "side-effect": []}
     for unit in units:
-        frames[unit.kind].append(measured[unit.id].rows)
+        measurement = measured[unit.id]
+        frames[unit.kind].append(measurement.rows)
         if unit.kind == "prompts":
             a, b = unit.spec["pair"]
-            read[unit.spec["template"], a, b] = measured[unit.id].arrays["activations"]
+            templates: list[str] = unit.spec["templates"]
+            parts = np.split(measurement.arrays["activations"], len(templates), axis=1)
+            read |= {(template, a, b): part for template, part in zip(templates, parts, strict=True)}
     pairs, fit = controlled_pairs(config)
 
     def vectors(template: str, of: Sequence[tuple[int, int]]) -> np.ndarray:

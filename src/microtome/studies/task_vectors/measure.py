@@ -67,10 +67,9 @@ class TaskVectorsBench(Bench):
         captured = capture(self.model, tokens, sites, positions=self.config.position)
         arrays = {"activations": torch.stack([captured[site] for site in sites]).float().numpy()}
         a, b = spec["pair"]
-        template = spec["template"]
-        rows = pl.DataFrame(
-            {"template": [template] * len(prompts), "a": a, "b": b, "task": spec["tasks"], "prompt": prompts}
-        )
+        templates: list[str] = spec["templates"]
+        tasks = pl.DataFrame({"template": templates}).join(pl.DataFrame({"task": spec["tasks"]}), how="cross")
+        rows = tasks.select("template", a=pl.lit(a), b=pl.lit(b), task="task", prompt=pl.Series(prompts))
         if spec["answers"]:
             scores = logprobs(self.model, tokens, options).double().numpy()
             own = scores[None, :, : len(prompts)]
@@ -85,7 +84,7 @@ class TaskVectorsBench(Bench):
     def _tokens(self, spec: Mapping[str, Any]) -> tuple[list[list[int]], list[list[int]]]:
         """Return the prompts' tokens and the answers'; the published template is read at its own last token."""
         tokenizer, prompts = self.model.tokenizer, spec["prompts"]
-        if spec["template"] == "published":
+        if spec["templates"] == ["published"]:
             return [tokenizer(prompt)["input_ids"] for prompt in prompts], whole_answers(
                 tokenizer, spec["answers"]
             )

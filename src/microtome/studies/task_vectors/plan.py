@@ -2,7 +2,8 @@
 
 Four kinds of unit, each after those it needs:
 
-- ``prompts``: one template and operand pair, all tasks: vectors of every layer, log-probabilities of answers;
+- ``prompts``: one operand pair, all tasks, one template or several: vectors of every layer, and for the published and
+  the steering template log-probabilities of the answers;
 - ``sweep``: one pair of a seed's fit half, steered at every layer with the directions of the other fit pairs;
 - ``steer``: one pair of the score half, steered at the layer that the sweeps chose, with controls and doses;
 - ``side-effect``: the same vectors added on unrelated text.
@@ -18,7 +19,8 @@ from microtome.studies.task_vectors.tasks import answers
 
 NAME = "task-vectors"
 VERSION = 1
-TEMPLATES = ("published", "suffix", "transfer", "word", "steering")
+CONTRASTED = ("suffix", "transfer", "word")
+"""Templates that are read together: what the task has beyond its word shows in their differences."""
 
 
 def plan(config: TaskVectorsConfig, fingerprints: Mapping[str, str]) -> list[Unit]:
@@ -54,8 +56,8 @@ class _Plan:
 
     def units(self) -> list[Unit]:
         pairs, _ = controlled_pairs(self.config)
-        units = [self.prompts("published", pair) for pair in self.config.pairs]
-        units += [self.prompts(name, pair) for pair in pairs for name in ("suffix", "transfer", "word")]
+        units = [self.published(pair) for pair in self.config.pairs]
+        units += [self.contrasted(pair) for pair in pairs]
         for seed in self.config.seeds:
             units += self.of_seed(seed, draw(self.config, seed))
         return list({unit.id: unit for unit in units}.values())
@@ -71,24 +73,37 @@ class _Plan:
         ]
         swept = tuple(unit.id for unit in sweeps)
         steers = [
-            self.steered("steer", seed, pair, halves, (read[pair].id, *fit, *swept), cost=6)
+            self.steered("steer", seed, pair, halves, (read[pair].id, *fit, *swept), cost=10)
             for pair in halves.score
         ]
         return [*read.values(), *sweeps, *steers, self.side_effect(seed, (*fit, *swept))]
 
-    def prompts(self, template: str, pair: OperandPair) -> Unit:
-        pattern = getattr(self.config, "template" if template == "published" else f"{template}_template")
-        texts = [self.config.prompt(pattern, name, *pair) for name in self.config.tasks]
-        scored = [] if template == "word" else list(answers(self.config.tasks, *pair))
-        return self.unit(
-            "prompts", f"{template} {pair}", template=template, pair=pair, prompts=texts, answers=scored
-        )
+    def published(self, pair: OperandPair) -> Unit:
+        texts = [self.config.prompt(self.config.template, name, *pair) for name in self.config.tasks]
+        return self.prompts(("published",), pair, texts, list(answers(self.config.tasks, *pair)))
+
+    def contrasted(self, pair: OperandPair) -> Unit:
+        patterns = [getattr(self.config, f"{template}_template") for template in CONTRASTED]
+        texts = [
+            self.config.prompt(pattern, name, *pair) for pattern in patterns for name in self.config.tasks
+        ]
+        return self.prompts(CONTRASTED, pair, texts, [], cost=2)
 
     def steering_prompts(self, pair: OperandPair, halves: Halves) -> Unit:
         texts = [self.config.steering_prompt(name, *pair) for name in self.config.tasks]
-        scored = self.numbers(pair, halves)
+        return self.prompts(("steering",), pair, texts, self.numbers(pair, halves), cost=4)
+
+    def prompts(
+        self,
+        templates: tuple[str, ...],
+        pair: OperandPair,
+        texts: list[str],
+        scored: list[int],
+        cost: float = 1,
+    ) -> Unit:
+        label = f"{', '.join(templates)} {pair}"
         return self.unit(
-            "prompts", f"steering {pair}", 2, template="steering", pair=pair, prompts=texts, answers=scored
+            "prompts", label, cost, templates=templates, pair=pair, prompts=texts, answers=scored
         )
 
     def numbers(self, pair: OperandPair, halves: Halves) -> list[int]:
@@ -110,7 +125,7 @@ class _Plan:
             "tokens": self.config.corpus_tokens,
             "alphas": list(self.config.alphas),
         }
-        return self.unit("side-effect", f"side effect seed {seed}", 10, needs, **spec)
+        return self.unit("side-effect", f"side effect seed {seed}", 20, needs, **spec)
 
     def unit(self, kind: str, label: str, cost: float = 1, needs: tuple[str, ...] = (), **spec: Any) -> Unit:
         spec = {key: list(value) if isinstance(value, tuple) else value for key, value in spec.items()}

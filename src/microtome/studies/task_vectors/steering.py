@@ -9,7 +9,16 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from microtome.capture import Add, Patch, capture, intervene, logprobs, steered_logprobs
+from microtome.capture import (
+    Add,
+    Patch,
+    SharedPrefix,
+    capture,
+    intervene,
+    logprobs,
+    shared_prefix,
+    steered_logprobs,
+)
 from microtome.lab.seeds import stream
 from microtome.lab.study import Measurement
 from microtome.studies.task_vectors.directions import Directions
@@ -81,13 +90,16 @@ class Steering:
         a, b = spec["pair"]
         prompts = own.rows["prompt"].to_list()
         rows: list[dict[str, Any]] = []
+        prefixes: dict[int, SharedPrefix | None] = {}
         items = self.items(own.rows)
         error = self.identity_error(prompts[0]) if items else 0.0
         for source, target in items:
             rng = stream(spec["seed"], "steering", a, b, names[source], names[target])
             vectors = self.vectors(source, target, rng)
             asked = [spec["answers"][i] for i in _columns(source, target, len(names))]
-            scores = self.scores(prompts[source], asked, vectors)
+            if source not in prefixes:
+                prefixes = {source: self.prefix(prompts[source])}  # one is kept: items come source by source
+            scores = self.scores(prompts[source], asked, vectors, prefixes[source])
             fixed = {"seed": spec["seed"], "a": a, "b": b, "source": names[source], "target": names[target]}
             fixed |= _unsteered(own.arrays["answer_logp"], source, target)
             fixed |= {"identity_error": error}
@@ -120,14 +132,27 @@ class Steering:
             ]
         return vectors
 
-    def scores(self, prompt: str, numbers: Sequence[int], vectors: Sequence[Vector]) -> Tensor:
+    def prefix(self, prompt: str) -> SharedPrefix | None:
+        """Return the keys and values of the prompt before its last token, which all vectors share."""
+        tokens, _ = split_answers(self.model.tokenizer, prompt, ())
+        return shared_prefix(self.model, tokens[:-1])
+
+    def scores(
+        self, prompt: str, numbers: Sequence[int], vectors: Sequence[Vector], prefix: SharedPrefix | None
+    ) -> Tensor:
         """Return the log-probabilities ``[vectors, numbers]`` after the prompt, each under one vector."""
         tokens, options = split_answers(self.model.tokenizer, prompt, numbers)
         values = torch.tensor(np.stack([vector.values for vector in vectors]), dtype=torch.float32)
         at = [vector.layer for vector in vectors]
         if self.position == -1 and self.site in ("resid_pre", "resid_post"):
             return steered_logprobs(
-                self.model, tokens, options, at, values.to(self.model.device), site=self.site
+                self.model,
+                tokens,
+                options,
+                at,
+                values.to(self.model.device),
+                site=self.site,
+                prefix=prefix,
             )
         found = [
             logprobs(self.model, [tokens], options, interventions=[Add(self._at(layer), one, self.position)])
