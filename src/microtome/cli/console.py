@@ -56,21 +56,6 @@ def _cell(value: object) -> "RenderableType":
     return Text(text, style=COLOURS.get(text.split(" ")[0], ""))
 
 
-def duration(seconds: float | None) -> str:
-    """Write a time as a person would: ``0.8 s``, ``45 s``, ``3 min 20 s``, ``2 h 5 min``."""
-    if seconds is None:
-        return "unknown"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
 def megabytes(size: int) -> str:
     """Write a number of bytes as ``98 MB``."""
     return f"{size / 1e6:,.0f} MB"

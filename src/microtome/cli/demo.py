@@ -20,7 +20,8 @@ def demo(*, store: Path = STORE, workers: int = 1) -> None:
     import time
 
     from microtome import face
-    from microtome.cli.console import duration, say
+    from microtome.base.progress import duration
+    from microtome.cli.console import say
     from microtome.cli.printing import print_run
     from microtome.lab import registry
     from microtome.report.combined import write_combined

@@ -3,7 +3,8 @@
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from microtome.cli.console import duration, say, table
+from microtome.base.progress import duration
+from microtome.cli.console import say, table
 
 if TYPE_CHECKING:
     from microtome.lab.plan import Plan
