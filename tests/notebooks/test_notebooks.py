@@ -58,7 +58,7 @@ def assigned(source: str) -> set[str]:
 
 
 def html_of(cell: Any) -> str:
-    return "".join(output.get("data", {}).get("text/html", "") for output in cell.outputs)
+    return "".join(output.get("data", {}).get("text/html", "") for output in cell.get("outputs", []))
 
 
 def test_there_is_a_notebook_for_each_study() -> None:

@@ -1,0 +1,236 @@
+"""What the README and the pages in docs/ tell a reader to type is right."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from tests.studies.task_vectors.conftest import SHORT
+from tests.tiny import tiny_tokenizer
+
+import microtome as package
+from microtome import face
+from microtome.cli import main
+from microtome.lab import registry
+from microtome.lab.config import build_config
+from microtome.lab.run import Run
+from microtome.lab.verdict import Outcome
+from microtome.models.embedded import EMBEDDED
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+RUNNABLE = "runnable"
+"""The word after ``python`` that marks a block which is run here."""
+STUDY = "task-vectors"
+
+
+class Block(NamedTuple):
+    """A fenced block of a page."""
+
+    page: str
+    line: int
+    language: str
+    marks: tuple[str, ...]
+    text: str
+
+
+def fenced(page: Path) -> Iterator[Block]:
+    text = page.read_text("utf-8")
+    for found in re.finditer(r"^```(\w+)([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        language, marks, body = found.groups()
+        yield Block(page.name, text.count("\n", 0, found.start()) + 1, language, tuple(marks.split()), body)
+
+
+BLOCKS = [block for page in PAGES for block in fenced(page)]
+
+
+def of(*languages: str) -> list[Any]:
+    return [pytest.param(b, id=f"{b.page}:{b.line}") for b in BLOCKS if b.language in languages]
+
+
+def commands() -> Iterator[Any]:
+    """Yield every command line of the pages: in shell blocks, and in text between backticks."""
+    for block in BLOCKS:
+        if block.language in ("bash", "console"):
+            for line in block.text.splitlines():
+                if words := shlex.split(line.removeprefix("$ "), comments=True):
+                    yield pytest.param(words, id=f"{block.page}:{' '.join(words)}")
+    for page in PAGES:
+        prose = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+        for line in sorted(set(re.findall(r"`((?:microtome|make) [^`]+)`", prose))):
+            yield pytest.param(shlex.split(line), id=f"{page.name}:{line}")
+
+
+@pytest.fixture(scope="module")
+def twelve_layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random model that is deep enough for the layers that the pages name."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder, tokenizer = tmp_path_factory.mktemp("twelve-layers"), tiny_tokenizer()
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=12,
+        num_attention_heads=4,
+        max_position_embeddings=128,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(twelve_layers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose store holds two small finished runs."""
+    folder = tmp_path_factory.mktemp("pages")
+    small = {**SHORT, "model": str(twelve_layers), "layers": (4, 8)}
+    for permutations in (19, 39):
+        package.run(STUDY, store=folder / "store", **{**small, "permutations": permutations})
+    return folder
+
+
+@pytest.fixture
+def small(store: Path, twelve_layers: Path, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
+    """Let each run be the small finished one; its arguments are checked against the real config."""
+    monkeypatch.chdir(store)
+    done = package.runs("store")
+    load, real_plan, real_power = package.load_model, face.plan, face.power
+
+    def load_tiny(reference: str, **options: Any) -> Any:
+        assert reference in {model.reference for model in EMBEDDED}
+        return load(str(twelve_layers), **options)
+
+    def check(study: str, config_file: Path | str | None = None, **options: Any) -> None:
+        config = build_config(registry.load(study), options, Path(config_file) if config_file else None)
+        assert config.model_dump()
+
+    def run(
+        study: str,
+        *,
+        store: Any = "",
+        workers: int = 1,
+        threads: Any = None,
+        command: str = "",
+        **options: Any,
+    ) -> Run:
+        check(study, **options)
+        return done[0]
+
+    def plan(study: str, *, store: Any = "", workers: int = 1, **options: Any) -> Any:
+        check(study, **options)
+        return real_plan(study, store="store", **done[0].record.given)
+
+    def power(study: str, *, draws: int, root_seed: int, alpha: float, **options: Any) -> Any:
+        check(study, **options)
+        return real_power(study, draws=1, root_seed=root_seed, alpha=alpha, **done[0].record.given)
+
+    monkeypatch.setattr("microtome.models.load_model", load_tiny, raising=False)
+    for function in (run, plan, power):
+        monkeypatch.setattr(face, function.__name__, function)
+    return done
+
+
+@pytest.mark.parametrize("block", of("python"))
+def test_python_is_right(block: Block, small: list[Run]) -> None:
+    code = compile(block.text, f"{block.page}:{block.line}", "exec")
+    if RUNNABLE in block.marks:
+        exec(code, {"__name__": "__main__"})
+
+
+def test_most_python_is_run() -> None:
+    blocks = [block for block in BLOCKS if block.language == "python"]
+    assert len(blocks) >= 5
+    assert all(RUNNABLE in block.marks for block in blocks)
+
+
+@pytest.mark.parametrize("block", of("toml"))
+def test_config_files_are_right(block: Block, tmp_path: Path) -> None:
+    file = tmp_path / "study.toml"
+    file.write_text(block.text)
+    assert build_config(registry.load(STUDY), {}, file).model_dump(exclude_unset=True)
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("words", list(commands()))
+def test_command_lines_are_right(
+    words: list[str], small: list[Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    match words:
+        case ["make", target]:
+            assert target in targets()
+        case ["source", place]:
+            assert place == ".venv/bin/activate"
+        case ["pip", "install", *rest]:
+            assert rest == ["."] or " ".join(words) == EMBEDDED[0].remedy
+        case ["microtome", *rest]:
+            (Path.cwd() / "study.toml").write_text("\n".join(b.text for b in BLOCKS if b.language == "toml"))
+            runs = {"RUN": small[0].id, "OTHER": small[1].id}
+            code = main([runs.get(word, word) for word in rest])
+            said = capsys.readouterr()
+            assert (code, said.err) == (0, "")
+            assert said.out
+        case _:
+            pytest.fail(f"no test knows the command {words[0]!r}")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8")):
+        assert link.startswith("https://") or (page.parent / link).exists(), link
+
+
+def words_of(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    for page in PAGES[1:]:
+        assert f"(docs/{page.name})" in words_of("README.md")
+
+
+def test_every_study_has_a_page_and_a_line_in_the_readme() -> None:
+    for name in registry.names():
+        assert f"[`{name}`](docs/{name}.md) | {registry.load(name).question}" in words_of("README.md")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/verdicts.md"])
+def test_every_outcome_is_explained(page: str) -> None:
+    assert all(str(outcome) in words_of(page) for outcome in Outcome)
+
+
+def test_the_page_of_a_study_explains_all_of_it(store: Path) -> None:
+    page, study = words_of(f"docs/{STUDY}.md"), registry.load(STUDY)
+    (run, _) = package.runs(store / "store")
+    named = [*(p.id for p in study.predictions), *(c.name for c in study.controls), *run.figures()]
+    assert [name for name in named if f"`{name}`" not in page] == []
+    for prediction in study.predictions:
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{prediction.id}` |"))
+        assert re.findall(r"`([^`]+)`", row)[1:] == list(prediction.controls)
+
+
+def test_the_page_of_files_names_every_file_of_a_run(store: Path) -> None:
+    page = words_of("docs/files.md")
+    (tree,) = (
+        block.text.splitlines() for block in BLOCKS if block.page == "files.md" and block.language == "text"
+    )
+    (run, _) = package.runs(store / "store")
+
+    def general(file: Path) -> str:
+        path = file.relative_to(run.path).as_posix()
+        path = re.sub(r"^units/[^/]+/", "units/<unit id>/", path)
+        return re.sub(r"^(tables|figures)/[^.]+", r"\1/<name>", path)
+
+    files = {general(file) for file in run.path.rglob("*") if file.is_file()}
+    described = {line.strip() for line in tree}
+    assert {path.removeprefix("units/<unit id>/") for path in files} <= described
+    assert all(path.split("/")[-1] in page for path in files)
