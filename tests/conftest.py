@@ -1,4 +1,4 @@
-"""What all rooms' tests share: no network, few threads, tiny models."""
+"""What all rooms' tests share: no network, few threads, checked shapes, tiny models."""
 
 import os
 
@@ -6,12 +6,20 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+from jaxtyping import config, install_import_hook
 
 from tests.tiny import save_tiny
+
+# Shapes and types of these rooms' functions are checked while any test runs, also tests of the studies.
+install_import_hook(["microtome.measure", "microtome.capture"], "beartype.beartype")
+
+settings.register_profile("microtome", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("microtome")
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +44,11 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     cache = tmp_path / "cache"
     monkeypatch.setenv("MICROTOME_CACHE", str(cache))
     return cache
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Arguments of wrong types reach the code, as they do outside the tests."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)

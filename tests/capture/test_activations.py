@@ -219,6 +219,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("name", MISTAKES)
 def test_mistakes_are_explained(loaded, name):
     inputs, sites, options, message = MISTAKES[name]

@@ -161,37 +161,53 @@ def test_hooks_are_removed_after_an_error(loaded):
 
 D = torch.ones(32)
 MISTAKES = {
-    "an unknown site": (Add("resid_past.1", D), "Did you mean 'resid_post'?"),
-    "a far layer": (Add("resid_post.9", D), "Expected a layer from 0 to 2 in 'resid_post.9', got 9"),
+    "an unknown site": (lambda: Add("resid_past.1", D), "Did you mean 'resid_post'?"),
+    "a far layer": (lambda: Add("resid_post.9", D), "Expected a layer from 0 to 2 in 'resid_post.9', got 9"),
     "a narrow vector": (
-        Add("resid_post.1", D[:31]),
+        lambda: Add("resid_post.1", D[:31]),
         "[32], [N, 32] or [N, P, 32] at 'resid_post.1', got [31]",
     ),
-    "a flat head": (Patch("z.1", D), "Expected a value of shape [4, 8], [N, 4, 8] or [N, P, 4, 8] at 'z.1'"),
-    "a pattern": (Patch("attn_pattern.1", D), "Replace 'z' of the same layer instead."),
+    "a flat head": (
+        lambda: Patch("z.1", D),
+        "Expected a value of shape [4, 8], [N, 4, 8] or [N, P, 4, 8] at 'z.1'",
+    ),
+    "a pattern": (lambda: Patch("attn_pattern.1", D), "Replace 'z' of the same layer instead."),
     "a position": (
-        Add("embed", D, 8),
+        lambda: Add("embed", D, 8),
         "Expected a position from -8 to 7 in input 0, got 8: the input has 8 tokens",
     ),
     "too few positions": (
-        Add("embed", D, [1, 2]),
+        lambda: Add("embed", D, [1, 2]),
         "Expected positions for each of the 3 inputs, got 2 entries.",
     ),
-    "too few rows": (Add("embed", torch.ones(2, 32)), "Expected values for at least 3 inputs, got 2."),
-    "too few slots": (Add("embed", torch.ones(3, 2, 32)), "Expected values for at least 8 positions, got 2."),
-    "no reference": (Ablate("embed"), "Expected a reference for ablation by 'mean' at 'embed', got none."),
-    "no generator": (Ablate("embed", "resample", reference=D[None]), "Expected a numpy random Generator"),
+    "too few rows": (
+        lambda: Add("embed", torch.ones(2, 32)),
+        "Expected values for at least 3 inputs, got 2.",
+    ),
+    "too few slots": (
+        lambda: Add("embed", torch.ones(3, 2, 32)),
+        "Expected values for at least 8 positions, got 2.",
+    ),
+    "no reference": (
+        lambda: Ablate("embed"),
+        "Expected a reference for ablation by 'mean' at 'embed', got none.",
+    ),
+    "no generator": (
+        lambda: Ablate("embed", "resample", reference=D[None]),
+        "Expected a numpy random Generator",
+    ),
     "an unknown way": (
-        Ablate("embed", cast(Any, "zero")),
+        lambda: Ablate("embed", cast(Any, "zero")),
         "Expected ablation by 'mean', 'resample' or a tensor, got 'zero'.",
     ),
 }
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("name", MISTAKES)
 def test_mistakes_are_explained(loaded, name):
-    model, (intervention, message) = loaded("llama"), MISTAKES[name]
-    with pytest.raises(UserError) as error, intervene(model, [intervention]):
+    model, (make, message) = loaded("llama"), MISTAKES[name]
+    with pytest.raises(UserError) as error, intervene(model, [make()]):
         logits(model)
     assert message in str(error.value)
     assert hooked(model) == []

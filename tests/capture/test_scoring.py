@@ -219,6 +219,7 @@ def test_mistakes_are_explained(loaded, name):
     assert hooked(loaded("llama")) == []
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_more_mistakes_are_explained(loaded):
     model = loaded("llama")
     with pytest.raises(UserError, match="Expected steering at 'resid_pre' or 'resid_post', got 'mlp_out'"):

@@ -135,12 +135,12 @@ def capture(
     names = _names(model, [sites] if isinstance(sites, str | Site) else sites)
     sequences = tokenize(model, inputs)
     lengths = [len(sequence) for sequence in sequences]
-    positions = plain(positions)
-    check(positions, lengths)
-    counts = chosen(positions, lengths)
+    wanted = plain(positions)
+    check(wanted, lengths)
+    counts = chosen(wanted, lengths)
     sinks = {name: _sink(name, reduce, names, counts, max(lengths)) for name in names}
     for batch in batches(model, sequences, max_tokens, batch_size):
-        selection = select(positions, batch)
+        selection = select(wanted, batch)
         waiting = set(names)
         with ExitStack() as hooks:
             for name, sink in sinks.items():
@@ -154,7 +154,7 @@ def capture(
     if reduce == "mean":
         return Captured(flat, (1,) * len(lengths), tuple(lengths), squeezed=True)
     streamed = tuple(name for name in names if name not in kept)
-    return Captured(flat, tuple(counts), tuple(lengths), single(positions), streamed)
+    return Captured(flat, tuple(counts), tuple(lengths), single(wanted), streamed)
 
 
 def _see(name: str, sink: Sink, selection: Selection, waiting: set[str], values: Tensor) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from microtome.base.errors import UserError
 from microtome.capture.batches import Batch
 from microtome.capture.passes import running
-from microtome.capture.positions import Positions, Selection, check, plain, select
+from microtome.capture.positions import Plain, Positions, Selection, check, plain, select
 from microtome.models.sites import Site
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _prepare(model: Model, intervention: Intervention) -> tuple[Intervention, Ch
     return intervention, intervention.change(tuple(model.anatomy.shape(intervention.site, 1, 1)[2:]))
 
 
-def _hook(positions: Positions, change: Change, batch_seen: list[Batch]) -> Callable[[Tensor], Tensor | None]:
+def _hook(positions: Plain, change: Change, batch_seen: list[Batch]) -> Callable[[Tensor], Tensor | None]:
     def replace(values: Tensor) -> Tensor | None:
         batch = batch_seen[0]
         _check(positions, batch)
@@ -159,7 +159,7 @@ def _hook(positions: Positions, change: Change, batch_seen: list[Batch]) -> Call
     return replace
 
 
-def _check(positions: Positions, batch: Batch) -> None:
+def _check(positions: Plain, batch: Batch) -> None:
     ends = batch.last + 1
     if isinstance(positions, str | int):
         check(positions, ends.tolist())

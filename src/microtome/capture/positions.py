@@ -6,13 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from microtome.base.errors import UserError
 from microtome.capture.batches import Batch
 
-Positions = Literal["last", "all"] | int | Sequence[int] | Sequence[Sequence[int]]
+Plain = Literal["last", "all"] | int | Sequence[int] | Sequence[Sequence[int]]
+"""Positions without arrays, as they are worked with."""
+
+Positions = Plain | np.ndarray | Tensor | Sequence[np.ndarray | Tensor]
 """``last``; ``all``; one position for every input; or, for each input, a position or a list of them.
 
 Negative positions count from the end of an input's own tokens (where continuations are scored: from the end
@@ -42,7 +46,7 @@ class Selection:
         return values[self.rows.to(values.device), self.columns.to(values.device)]
 
 
-def plain(positions: Any) -> Positions:
+def plain(positions: Any) -> Plain:
     """Return positions without arrays: numpy arrays and tensors become lists."""
     if hasattr(positions, "tolist"):
         return positions.tolist()
@@ -76,7 +80,7 @@ def check(positions: Any, lengths: Sequence[int]) -> None:
                 )
 
 
-def chosen(positions: Positions, lengths: Sequence[int]) -> list[int]:
+def chosen(positions: Plain, lengths: Sequence[int]) -> list[int]:
     """Return how many positions of each input are chosen."""
     if positions == "all":
         return list(lengths)
@@ -85,14 +89,14 @@ def chosen(positions: Positions, lengths: Sequence[int]) -> list[int]:
     return [len(_of_input(positions, i)) for i in range(len(lengths))]
 
 
-def single(positions: Positions) -> bool:
+def single(positions: Plain) -> bool:
     """Whether exactly one position of each input is meant, so that the axis of positions falls away."""
     if isinstance(positions, int | str):
         return positions != "all"
     return all(isinstance(entry, int) for entry in positions)
 
 
-def select(positions: Positions, batch: Batch) -> Selection:
+def select(positions: Plain, batch: Batch) -> Selection:
     """Return the chosen positions that lie in a pass."""
     if positions == "all" and batch.mask is None and batch.start == 0:
         rows, columns = _grid(len(batch.rows), batch.width)
@@ -111,7 +115,7 @@ def _grid(rows: int, width: int) -> tuple[Tensor, Tensor]:
     return torch.arange(rows).repeat_interleave(width), torch.arange(width).repeat(rows)
 
 
-def _columns(positions: Positions, batch: Batch, row: int) -> Iterator[tuple[int, int]]:
+def _columns(positions: Plain, batch: Batch, row: int) -> Iterator[tuple[int, int]]:
     end = int(batch.last[row]) + 1
     if positions == "last":
         absolute: Sequence[int] = [end - 1]

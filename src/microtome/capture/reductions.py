@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from microtome.capture.positions import Selection
 
 
+@runtime_checkable
 class Accumulator(Protocol):
     """Anything that values can be streamed into: a running mean, a covariance, a histogram."""
 
@@ -18,6 +19,7 @@ class Accumulator(Protocol):
         ...
 
 
+@runtime_checkable
 class Sink(Protocol):
     """Where one site's values go."""
 
