@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from microtome.base.errors import UserError
@@ -192,7 +192,6 @@ def test_without_the_hub_the_message_says_how_to_use_a_file():
         load_corpus("hub:owner/absent")
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(max_size=5), min_size=1), st.text(max_size=5), fractions)
 def test_adding_a_document_moves_no_other(documents: list[str], added: str, fraction: float):
     def sides(rows: list[str]) -> tuple[list[str], list[str]]:
@@ -207,7 +206,6 @@ def test_adding_a_document_moves_no_other(documents: list[str], added: str, frac
         assert new in (old, [added, *old])
 
 
-@settings(deadline=None)
 @given(st.text(), fractions, fractions)
 def test_what_is_held_out_stays_so_at_a_larger_share(document: str, one: float, other: float):
     assert in_held_out(document, min(one, other)) <= in_held_out(document, max(one, other))

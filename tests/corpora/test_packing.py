@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from microtome.base.errors import UserError
@@ -48,7 +48,6 @@ def slow_pack(
     return (tokens[:-1], owners[:-1], dropped) if short else (tokens, owners, 0)
 
 
-@settings(deadline=None)
 @given(
     documents=texts,
     length=st.integers(2, 5),

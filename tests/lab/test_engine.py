@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.lab.conftest import Toys
 
@@ -30,7 +30,6 @@ def plans(draw: st.DrawFn) -> list[Unit]:
     return plan_of([draw(st.sets(st.integers(0, i - 1), max_size=3)) if i else set() for i in range(size)])
 
 
-@settings(deadline=None)
 @given(plans(), st.data())
 def test_any_order_of_results_keeps_needs_first_and_leaves_out_dependants(
     units: list[Unit], data: st.DataObject

@@ -247,15 +247,24 @@ def test_a_read_only_disk(toys: Toys, small_disk: Path) -> None:
         toys.run(store=small_disk)
 
 
-def test_a_store_that_is_a_file(toys: Toys) -> None:
-    toys.store.write_text("in the way")
+@pytest.mark.parametrize("below", [".", "deep/store"])
+def test_a_store_at_or_below_a_file(toys: Toys, tmp_path: Path, below: str) -> None:
+    file = tmp_path / "file"
+    file.write_text("in the way")
     with pytest.raises(UserError, match=r"cannot write to the store at .*Not a directory; choose a folder"):
-        toys.run()
+        toys.run(store=file / below)
+    assert file.read_text() == "in the way"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind root")
-def test_a_store_without_permission(toys: Toys) -> None:
-    toys.store.mkdir(mode=0o500)
+def test_a_store_without_permission(toys: Toys, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = os.open
+
+    def refused(path: str | Path, flags: int, *rest: int, **more: int) -> int:  # permissions do not bind root
+        if flags & (os.O_WRONLY | os.O_RDWR) and Path(path).is_relative_to(toys.store):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return whole(path, flags, *rest, **more)
+
+    monkeypatch.setattr(os, "open", refused)
     with pytest.raises(UserError, match="Permission denied; choose a folder"):
         toys.run()
 

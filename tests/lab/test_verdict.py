@@ -121,7 +121,7 @@ def test_barred_predictions_keep_the_level_strict() -> None:
     assert (found[1].outcome, found[1].alpha) == (Outcome.SUPPORTED, 0.025)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.floats(-6, 6), min_size=1, max_size=8))
 def test_intervals_at_holms_levels_decide_as_sorted_p_values_do(z: list[float]) -> None:
     """A normal estimate's interval excludes zero at level a exactly when its two-sided p is below a."""
@@ -143,7 +143,7 @@ def test_intervals_at_holms_levels_decide_as_sorted_p_values_do(z: list[float]) 
             assert verdict.outcome is (Outcome.SUPPORTED if value > 0 else Outcome.FALSIFIED)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
 def test_support_needs_the_null_at_the_corrected_level_too(ps: list[float]) -> None:
     """When every interval supports, what decides is Holm's procedure on the nulls' p-values."""
