@@ -1,16 +1,19 @@
 """Each command as a person types it, on the toy study, in this process."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.cli.conftest import Command
-from tests.lab.toy import Toy
+from tests.lab.toy import Toy, ToyConfig
 
 from microtome import face
 from microtome.base.errors import UserError
 from microtome.lab.failures import Interrupted
 from microtome.lab.run import open_run
+from microtome.lab.study import Analysis
 
 
 def run_id(out: str) -> str:
@@ -80,6 +83,32 @@ def test_the_same_command_again_measures_nothing(microtome: Command, tmp_path: P
     assert measured.count("\n") == 8
     assert diary.read_text() == measured
     assert again.out == first.out
+
+
+def test_again_decides_anew_from_the_stored_units(
+    microtome: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("run", "toy", "--diary", str(tmp_path / "diary"))
+    first = microtome(*options)
+    measured = (tmp_path / "diary").read_text()
+    honest = Toy.analyse
+
+    def changed(toy: Toy, config: ToyConfig, data: np.ndarray, levels: Sequence[float]) -> Analysis:
+        return honest(toy, config, data - 7, levels)
+
+    monkeypatch.setattr(Toy, "analyse", changed)
+    page = Path(first.out.rsplit("Page: ", 1)[1].strip())
+    before = page.read_bytes()
+    assert microtome(*options).out == first.out
+    assert page.read_bytes() == before
+    anew = microtome(*options, "--again")
+    assert anew.code == 0
+    assert run_id(anew.out) == run_id(first.out)
+    assert re.search(r"shifted .* SUPPORTED ", first.out)
+    assert re.search(r"shifted .* FALSIFIED ", anew.out)
+    assert page.read_bytes() != before
+    assert (tmp_path / "diary").read_text() == measured
+    assert len(open_run(run_id(anew.out)).record.earlier_provenance) == 1
 
 
 def test_a_config_file_and_options_that_win_over_it(microtome: Command, tmp_path: Path) -> None:

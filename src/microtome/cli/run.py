@@ -15,6 +15,7 @@ def run(
     store: Path = STORE,
     workers: int = 1,
     threads: int | None = None,
+    again: Switch = False,
     dry_run: Switch = False,
 ) -> None:
     """Run a study, or say what a run would do.
@@ -25,6 +26,7 @@ def run(
         store: Folder of all runs.
         workers: Worker processes.
         threads: Threads for each unit; by default the processors are shared among the workers.
+        again: Analyse and decide anew from the stored units, although the run is finished.
         dry_run: Only print the units and the time they may take.
     """
     from microtome import face
@@ -37,7 +39,7 @@ def run(
     if dry_run:
         print_plan(face.plan(study, **options))
     else:
-        print_run(face.run(study, threads=threads, command=asked.typed, **options))
+        print_run(face.run(study, threads=threads, again=again, command=asked.typed, **options))
 
 
 app = study_app("run", HELP, run)
