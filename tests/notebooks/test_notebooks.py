@@ -2,6 +2,7 @@
 
 import ast
 import json
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ SMALL = {
     "tasks": ("minimum", "maximum", "sum"),
     "shots": ((3, 5),),
     "operands": 8,
-    "layers": (4, 8, 12),
+    "layers": (4, 8),
+    "published_layer": 8,
     "alphas": (0.0, 1.0),
     "corpus": "random-tokens",
     "corpus_tokens": 128,
@@ -103,7 +105,7 @@ def test_task_vectors_runs_and_shows_both_answers(tmp_path: Path) -> None:
     assert [v.prediction for v in run.verdicts] == [p.id for p in run.study.predictions]
     (shown,) = (html_of(cell) for cell in notebook.cells if "As published</th>" in html_of(cell))
     for row in run.verdict_table.iter_rows(named=True):
-        assert row["claim"] in shown
+        assert escape(row["claim"]) in shown
         assert f">{row['verdict']}<" in shown
     pictures = [
         o for cell in notebook.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})
