@@ -99,10 +99,8 @@ def family_test(
 
 def _splits(n: int, k: int) -> Bool[np.ndarray, "splits n"]:
     """Return the members of the family of ``k``, one split a row; of equal halves, the one with label 0."""
-    if n == 2 * k:
-        rows = [(0, *rest) for rest in combinations(range(1, n), k - 1)]
-    else:
-        rows = list(combinations(range(n), k))
+    with_first = ((0, *rest) for rest in combinations(range(1, n), k - 1))
+    rows = list(with_first if n == 2 * k else combinations(range(n), k))
     members = np.zeros((len(rows), n), bool)
     np.put_along_axis(members, np.array(rows), True, axis=1)
     return members
