@@ -141,7 +141,9 @@ def test_vectors_read_at_different_embeddings_are_invalid(planted: Data) -> None
         (lambda data: replace(data, steer=data.steer.with_columns(identity_error=pl.lit(1e-9))), "identity"),
         (lambda data: replace(data, steer=data.steer.with_columns(swapped=pl.lit(0.0))), "ceiling"),
         (
-            lambda data: replace(data, side_effect=data.side_effect.with_columns(nats=pl.lit(0.9))),
+            lambda data: replace(
+                data, side_effect=data.side_effect.with_columns(nats=0.3 * (pl.col("kind") == "task"))
+            ),
             "side effect",
         ),
     ],

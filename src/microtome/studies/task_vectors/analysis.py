@@ -34,6 +34,7 @@ from microtome.studies.task_vectors.tasks import TASKS, Family
 
 UNIT = "operand pairs"
 BCA = "BCa bootstrap over operand pairs, widened for few"
+EQUAL = "bound without assumptions, since all operand pairs gave the same value"
 
 
 def analyse(config: TaskVectorsConfig, data: Data, levels: Sequence[float]) -> Analysis:
@@ -114,6 +115,8 @@ class _Analyst:
     def estimate(self, found: Bootstrap, null: Null | None = None, method: str = BCA) -> Estimate:
         if found.undefined:
             return Estimate.missing(found.undefined, n=found.n, unit=UNIT, method=method)
+        if found.constant:
+            method = EQUAL
         return Estimate.with_intervals(
             found.value, found.interval, self.levels, n=found.n, unit=UNIT, method=method, null=null
         )

@@ -1,6 +1,5 @@
 """The controls of a run: is the confound out, is steering exact, can the model do the tasks at all?"""
 
-import numpy as np
 import polars as pl
 
 from microtome.lab.seeds import stream
@@ -10,8 +9,8 @@ from microtome.measure.centroids import centred_vectors
 from microtome.studies.task_vectors.config import TaskVectorsConfig
 from microtome.studies.task_vectors.data import Data
 
-MOST_SIDE_EFFECT = 0.5
-"""Nats per token of unrelated text."""
+MOST_SIDE_EFFECT = 0.25
+"""Nats per token of unrelated text beyond what random vectors of equal norm cost."""
 
 
 def control_results(config: TaskVectorsConfig, data: Data) -> dict[str, ControlResult]:
@@ -86,12 +85,16 @@ def _ceiling(config: TaskVectorsConfig, data: Data) -> ControlResult:
 
 
 def _side_effect(data: Data) -> ControlResult:
-    nats = data.side_effect.filter(pl.col("kind") == "task")["nats"].to_numpy()
-    if not len(nats):
-        return ControlResult(name="side effect", passed=True, detail="nothing was steered")
-    worst = float(np.max(nats))
+    name = "side effect"
+    nats = {
+        kind: data.side_effect.filter(pl.col("kind") == kind)["nats"].to_numpy()
+        for kind in ("task", "random")
+    }
+    if not len(nats["task"]) or not len(nats["random"]):
+        return ControlResult(name=name, passed=True, detail="nothing was steered")
+    task, random = nats["task"].mean(), nats["random"].mean()
     return ControlResult(
-        name="side effect",
-        passed=worst < MOST_SIDE_EFFECT,
-        detail=f"at most {worst:+.3f} nats per token over {len(nats)} vectors, {nats.mean():+.3f} on average",
+        name=name,
+        passed=bool(task - random < MOST_SIDE_EFFECT),
+        detail=f"{task:+.3f} nats per token on average, {random:+.3f} for random vectors of equal norm",
     )

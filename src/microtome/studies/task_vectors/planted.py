@@ -80,7 +80,9 @@ def simulate(config: TaskVectorsConfig, rng: np.random.Generator, planted: bool)
             config, [pair for pair, chosen in zip(pairs, fit, strict=True) if not chosen], truth, rng
         ),
         side_effect=pl.DataFrame(
-            [(0, BEST, "task", name, 0.01) for name in config.tasks], schema=SIDE_EFFECT, orient="row"
+            [(0, BEST, kind, name, 0.01) for name in config.tasks for kind in ("task", "random")],
+            schema=SIDE_EFFECT,
+            orient="row",
         ),
     )
 

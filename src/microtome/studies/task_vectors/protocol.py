@@ -125,7 +125,10 @@ CONTROLS = (
     ),
     Control(
         name="side effect",
-        description="The task vectors, added at every token of unrelated text, cost less than half a nat per token.",
+        description=(
+            "The task vectors, added at every token of unrelated text, cost at most a quarter of a nat per token more "
+            "than random vectors of equal norm: they do not work by breaking the model."
+        ),
     ),
 )
 
