@@ -58,7 +58,7 @@ class TaskVectorsConfig(StudyConfig):
     published_layer: int | None = Field(
         None,
         ge=0,
-        description="Layer of the published figures; 8 unless the model is shallower than 12 layers.",
+        description="Layer of the published figures; 8, or two thirds of a depth below that.",
     )
     site: str = Field(
         "resid_post", description="Kind of site with the residual's width (resid_post, mlp_out ...)."

@@ -108,9 +108,9 @@ def _controlled(config: TaskVectorsConfig, tables: Tables, layer: int) -> Iterat
     yield Figure(
         "scale",
         "Controlled: are the task vectors' norms equal?",
-        "Norms relative to the residual stream, without the bias of noise: of the words' embeddings, and "
-        f"of task vectors at layer {layer} on held-out operand pairs. Scale coordination would make the "
-        "blue bars more equal than the orange ones.",
+        "Norms over their mean: of the words' embeddings, and, without the bias of noise, of task vectors "
+        f"at layer {layer} on held-out operand pairs. Scale coordination would make the blue bars more equal "
+        "than the orange ones.",
         partial(_scale, tables["held_out_norms"]),
     )
     yield Figure(
@@ -197,13 +197,18 @@ def _scatter(points: pl.DataFrame, tasks: list[str], named: bool) -> Picture:
     axes.set_xlabel(f"principal component 1 ({points['share_x'][0]:.0%} of variance)")
     axes.set_ylabel(f"principal component 2 ({points['share_y'][0]:.0%} of variance)")
     if not named:
-        axes.legend(title="task", bbox_to_anchor=(1.01, 1), loc="upper left")
+        _legend(axes, "task")
     return picture
 
 
 def _cycle(values: tuple[str, ...] | str) -> Iterator[str]:
     while True:
         yield from values
+
+
+def _legend(axes: Axes, title: str | None = None) -> None:
+    """Put the legend beside the data, which it must not cover."""
+    axes.legend(title=title, bbox_to_anchor=(1.01, 1), loc="upper left")
 
 
 def _by_layer(axes: Axes, label: str, marked: int | None = None) -> None:
@@ -229,7 +234,7 @@ def _norms(norms: pl.DataFrame, layers: pl.DataFrame, tasks: list[str]) -> Pictu
     )
     axes.set_yscale("log")
     _by_layer(axes, "norm of the task vector (log scale)")
-    axes.legend(bbox_to_anchor=(1.01, 1), loc="upper left")
+    _legend(axes)
     return picture
 
 
@@ -240,7 +245,7 @@ def _shares(layers: pl.DataFrame) -> Picture:
     axes.plot(-1, 0, "o", markerfacecolor="white", color=BLUE, label="no variance at all")
     axes.set_ylim(-0.03, 1.05)
     _by_layer(axes, "share of variance between tasks")
-    axes.legend(loc="center right")
+    _legend(axes)
     return picture
 
 
@@ -251,7 +256,7 @@ def _transfer(layers: pl.DataFrame, chance: float, layer: int) -> Picture:
     axes.axhline(chance, color="black", linestyle=":", linewidth=1, label="guessing")
     axes.set_ylim(0, 1.05)
     _by_layer(axes, "accuracy on reworded prompts", layer)
-    axes.legend(loc="lower right")
+    _legend(axes)
     return picture
 
 
@@ -261,7 +266,7 @@ def _invariance(layers: pl.DataFrame, layer: int) -> Picture:
     axes.plot(layers["layer"], layers["word_held_out_cosine"], color=ORANGE, label="bare word")
     axes.set_ylim(min(0.0, *_known(layers["held_out_cosine"]), *_known(layers["word_held_out_cosine"])), 1.05)
     _by_layer(axes, "cosine to the other pairs' mean", layer)
-    axes.legend(loc="lower right")
+    _legend(axes)
     return picture
 
 
@@ -274,19 +279,21 @@ def _relative_norms(layers: pl.DataFrame, layer: int) -> Picture:
     axes.plot(layers["layer"], layers["task_norm"], color=BLUE, label="task vectors")
     axes.plot(layers["layer"], layers["operand_norm"], color=ORANGE, label="operand vectors")
     _by_layer(axes, "norm / norm of the residual stream", layer)
-    axes.legend(loc="upper left")
+    _legend(axes)
     return picture
 
 
 def _scale(norms: pl.DataFrame) -> Picture:
     picture, axes = _canvas(6.8, 3.8)
     at = np.arange(len(norms))
-    axes.bar(at - 0.19, norms["word_norm"].to_numpy(), 0.36, color=ORANGE, label="embedding of the word")
-    axes.bar(at + 0.19, norms["norm"].cast(pl.Float64).to_numpy(), 0.36, color=BLUE, label="task vector")
+    even = norms.select("task", pl.col("norm", "word_norm") / pl.col("norm", "word_norm").mean())
+    axes.bar(at - 0.19, even["word_norm"].to_numpy(), 0.36, color=ORANGE, label="embedding of the word")
+    axes.bar(at + 0.19, even["norm"].to_numpy(), 0.36, color=BLUE, label="task vector")
+    axes.axhline(1, color="black", linestyle=":", linewidth=1)
     axes.set_xticks(at, norms["task"].to_list())
     axes.grid(visible=False, axis="x")
-    axes.set_ylabel("norm / norm of the residual stream")
-    axes.legend(bbox_to_anchor=(1.01, 1), loc="upper left")
+    axes.set_ylabel("norm / mean norm over tasks")
+    _legend(axes)
     return picture
 
 
@@ -309,7 +316,7 @@ def _answers(answers: pl.DataFrame, tasks: list[str], chance: float) -> Picture:
     axes.set_ylim(0, 1.05)
     axes.grid(visible=False, axis="x")
     axes.set_ylabel("share of items answered")
-    axes.legend(title="template", bbox_to_anchor=(1.01, 1), loc="upper left")
+    _legend(axes, "template")
     return picture
 
 
@@ -336,5 +343,5 @@ def _dose(dose: pl.DataFrame) -> Picture:
     axes.axhline(0, color="black", linewidth=1)
     axes.set_xlabel("dose (1: the vector as it is)")
     axes.set_ylabel("specific effect / ceiling")
-    axes.legend(loc="upper left")
+    _legend(axes)
     return picture

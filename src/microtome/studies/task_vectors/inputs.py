@@ -31,5 +31,5 @@ def published_layer(config: TaskVectorsConfig, layers: tuple[int, ...]) -> int:
     """
     wanted = config.published_layer
     if wanted is None:
-        wanted = min(8, round(2 / 3 * (layers[-1] + 1)))
+        wanted = 8 if layers[-1] >= 8 else round(2 / 3 * (layers[-1] + 1))
     return min(layers, key=lambda layer: (abs(layer - wanted), layer))
