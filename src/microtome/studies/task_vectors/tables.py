@@ -58,33 +58,33 @@ def _published(
 
     tasks = list(config.tasks)
     labels = np.tile(np.arange(len(tasks)), len(config.pairs))
-    within, between = mean_within_and_between(cosine_matrix(large), labels)
+    within, outside = mean_within_and_between(cosine_matrix(large), labels)
     lengths = np.linalg.norm(small, axis=-1).mean(-1)
     norms = np.linalg.norm(small[at], axis=-1)
     cosines = cosine_matrix(small[at])
-    quantities: dict[str, float | None] = {
+
+    def between(some: list[str], others: list[str]) -> float | None:
+        if not {*some, *others} <= set(tasks):
+            return None
+        rows, columns = [tasks.index(name) for name in some], [tasks.index(name) for name in others]
+        return float(cosines[np.ix_(rows, columns)].mean())
+
+    quantities = {
         "mean off-diagonal cosine": float(mean_off_diagonal(cosines)),
-        "cosine of sum and product": None,
+        "cosine of sum and product": between(["sum"], ["product"]),
         "silhouette of the clusters": float(silhouette_score(pca(large, 2).scores, labels)),
         "cosine within tasks": float(within),
-        "cosine between tasks": float(between),
+        "cosine between tasks": float(outside),
         "norm at the published layer over norm at the first": float(lengths[at] / lengths[1]),
         "coefficient of variation of norms": float(norms.std(ddof=1) / norms.mean()),
-        "cosine of sum and difference": None,
-        "their cosine with minimum and maximum": None,
+        "cosine of sum and difference": between(["sum"], ["difference"]),
+        "their cosine with minimum and maximum": between(["sum", "difference"], ["minimum", "maximum"]),
     }
-    if {"sum", "difference", "minimum", "maximum"} <= set(tasks):
-        s, d, low, high = (tasks.index(name) for name in ("sum", "difference", "minimum", "maximum"))
-        quantities["cosine of sum and difference"] = float(cosines[s, d])
-        far = cosines[np.ix_([s, d], [low, high])]
-        quantities["their cosine with minimum and maximum"] = float(far.mean())
-    if {"sum", "product"} <= set(tasks):
-        quantities["cosine of sum and product"] = float(cosines[tasks.index("sum"), tasks.index("product")])
-    missing = {name for name, value in quantities.items() if value is None or not np.isfinite(value)}
-    values = [None if name in missing else value for name, value in quantities.items()]
-    return pl.DataFrame(
-        {"quantity": list(quantities), "value": values}, schema={"quantity": pl.String, "value": pl.Float64}
+    frame = pl.DataFrame(
+        {"quantity": list(quantities), "value": list(quantities.values())},
+        schema={"quantity": pl.String, "value": pl.Float64},
     )
+    return frame.with_columns(pl.col("value").fill_nan(None))
 
 
 def _cosines(prompts: list[dict[str, Any]], vectors: np.ndarray) -> pl.DataFrame:
