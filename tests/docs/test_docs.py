@@ -117,6 +117,7 @@ def small(store: Path, twelve_layers: Path, monkeypatch: pytest.MonkeyPatch) -> 
         store: Any = "",
         workers: int = 1,
         threads: Any = None,
+        again: bool = False,
         command: str = "",
         **options: Any,
     ) -> Run:
