@@ -18,73 +18,80 @@ class TaskVectorsConfig(StudyConfig):
     """The config of the study task-vectors."""
 
     model: str = Field(
-        "embedded:smollm2-135m", description="Model reference.", json_schema_extra={"identity": False}
+        default="embedded:smollm2-135m", description="Model reference.", json_schema_extra={"identity": False}
     )
     tasks: tuple[str, ...] = Field(
-        ("minimum", "maximum", "sum", "difference", "product"),
+        default=("minimum", "maximum", "sum", "difference", "product"),
         description=f"Task words, among {', '.join(TASKS)}.",
     )
     pairs: tuple[Pair, ...] = Field(
-        ((25, 9), (42, 11), (7, 3), (99, 1), (15, 15)),
+        default=((25, 9), (42, 11), (7, 3), (99, 1), (15, 15)),
         description="Operand pairs of the published part; the first one makes the small cosine matrix.",
     )
     template: str = Field(
-        "Answer minimally: Given the numbers {a} and {b} calculate the {task}",
+        default="Answer minimally: Given the numbers {a} and {b} calculate the {task}",
         description="The original's prompt, which ends in the task word.",
     )
     suffix_template: str = Field(
-        "Calculate the {task} of the numbers {a} and {b}. The answer is",
+        default="Calculate the {task} of the numbers {a} and {b}. The answer is",
         description="A prompt in which the task word comes early and the end is the same for all.",
     )
     transfer_template: str = Field(
-        "Question: what is the {task} of {a} and {b}? The answer is",
+        default="Question: what is the {task} of {a} and {b}? The answer is",
         description="The same request in other words: vectors must carry over to it.",
     )
     word_template: str = Field(
-        'The word "{task}" was printed on page {a} and again on page {b}. The answer is',
+        default='The word "{task}" was printed on page {a} and again on page {b}. The answer is',
         description="The task word without the task: what is found here too is the word's, not the task's.",
     )
     steering_template: str = Field(
-        "The {task} of {a} and {b} is",
+        default="The {task} of {a} and {b} is",
         description="One line of the prompt under which steering is tested: worked examples, then the question.",
     )
     shots: tuple[Pair, ...] = Field(
-        ((3, 5), (8, 2), (4, 9)),
+        default=((3, 5), (8, 2), (4, 9)),
         description="Operands of the worked examples of the same task that come before the question.",
     )
     layers: Literal["all"] | tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        "all", description="Layers to measure: 'all', or numbers from 0."
+        default="all", description="Layers to measure: 'all', or numbers from 0."
     )
     published_layer: int | None = Field(
-        None,
+        default=None,
         ge=0,
         description="Layer of the published figures; 8, or two thirds of a depth below that.",
     )
     site: str = Field(
-        "resid_post", description="Kind of site with the residual's width (resid_post, mlp_out ...)."
+        default="resid_post", description="Kind of site with the residual's width (resid_post, mlp_out ...)."
     )
     position: int = Field(
-        -1, le=-1, description="Token that is read and steered, from the end: -1 is the last."
+        default=-1, le=-1, description="Token that is read and steered, from the end: -1 is the last."
     )
     alphas: tuple[float, ...] = Field(
-        (0.0, 0.25, 0.5, 1.0, 2.0, 4.0), description="Doses of the steering vector; 0 and 1 are required."
+        default=(0.0, 0.25, 0.5, 1.0, 2.0, 4.0),
+        description="Doses of the steering vector; 0 and 1 are required.",
     )
     seeds: tuple[int, ...] = Field(
-        (0,), description="Each seed draws operand pairs of its own, for layer choice and for scoring."
+        default=(0,),
+        description="Each seed draws operand pairs of its own, for layer choice and for scoring.",
     )
     operands: int = Field(
-        24, ge=8, multiple_of=8, description="Operand pairs a seed draws: half to choose, half to score."
+        default=24,
+        ge=8,
+        multiple_of=8,
+        description="Operand pairs a seed draws: half to choose, half to score.",
     )
-    operand_range: Pair = Field((2, 12), description="Smallest and largest operand that is drawn.")
+    operand_range: Pair = Field(default=(2, 12), description="Smallest and largest operand that is drawn.")
     corpus: str = Field(
-        "docstrings",
+        default="docstrings",
         description="Unrelated text for the side effect of steering.",
         json_schema_extra={"identity": False},
     )
-    corpus_tokens: int = Field(512, ge=BLOCK, multiple_of=BLOCK, description="Tokens of that text.")
-    permutations: int = Field(999, ge=19, description="Draws of each permutation null.")
-    resamples: int = Field(4000, ge=200, description="Draws of each bootstrap.")
-    device: str = Field("auto", description="Where the model runs.", json_schema_extra={"identity": False})
+    corpus_tokens: int = Field(default=512, ge=BLOCK, multiple_of=BLOCK, description="Tokens of that text.")
+    permutations: int = Field(default=999, ge=19, description="Draws of each permutation null.")
+    resamples: int = Field(default=4000, ge=200, description="Draws of each bootstrap.")
+    device: str = Field(
+        default="auto", description="Where the model runs.", json_schema_extra={"identity": False}
+    )
 
     @field_validator("tasks")
     @classmethod
