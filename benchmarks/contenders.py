@@ -19,10 +19,13 @@ REFERENCE = "embedded:smollm2-135m"
 Contender = Callable[[Workload], list[Tensor]]
 
 
-def microtome(model: Model) -> Contender:
+def microtome(model: Model, share_prefix: bool = False) -> Contender:
+    """Microtome's capture, as it is by default or with the shared beginning of the inputs computed once."""
+
     def run(work: Workload) -> list[Tensor]:
         sites = [f"resid_post.{layer}" for layer in work.layers]
-        found = capture(model, work.sequences, sites, positions="last" if work.last else "all")
+        positions = "last" if work.last else "all"
+        found = capture(model, work.sequences, sites, positions=positions, share_prefix=share_prefix)
         return [found[site] for site in sites]
 
     return run
@@ -112,6 +115,7 @@ def contenders() -> tuple[Model, dict[str, Contender]]:
     sight = TransformersModel(folder, task="text-generation", dispatch=True, dtype=torch.float32)
     return model, {
         "microtome": microtome(model),
+        "microtome, share_prefix": microtome(model, share_prefix=True),
         "raw hooks": raw_hooks(model.module, stop=False),
         "raw hooks, stopped": raw_hooks(model.module, stop=True),
         "TransformerLens bridge": bridge(lens, filtered=False),

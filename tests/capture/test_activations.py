@@ -8,7 +8,7 @@ from tests.tiny import FAMILIES
 from torch.testing import assert_close
 
 from microtome.base.errors import UserError
-from microtome.capture import capture
+from microtome.capture import Add, capture, intervene
 
 families = pytest.mark.parametrize("family", FAMILIES)
 
@@ -51,6 +51,56 @@ def test_every_site_agrees_with_one_input_at_a_time(loaded, family, texts):
                 assert not got[..., expected.shape[-1] :].any()
                 got = got[..., : expected.shape[-1]]
             assert_close(got, expected, atol=2e-5, rtol=1e-4)
+
+
+PROMPTS = [
+    f"what do you mean by the sum of 3 and 4 ? {end}" for end in ("say", "the word for two", "a line of 3")
+]
+
+
+@families
+@pytest.mark.parametrize("positions", ["last", -2, [[-1, 16], [-1], [-2, -1]]])
+def test_a_shared_prefix_changes_values_by_rounding_alone(loaded, family, positions):
+    model = loaded(family, attention="eager")
+    sites = [str(site) for site in model.anatomy.sites() if site.layer != 2]
+    plain = capture(model, PROMPTS, sites, positions=positions)
+    shared = capture(model, PROMPTS, sites, positions=positions, share_prefix=True)
+    for site in sites:
+        alone = capture(model, PROMPTS, site, positions=positions, share_prefix=True)
+        assert_close(shared.flat[site], plain.flat[site], atol=2e-5, rtol=1e-4)
+        assert_close(alone.flat[site], plain.flat[site], atol=2e-5, rtol=1e-4)
+
+
+def fed_tokens(model, **options) -> int:
+    """Return how many tokens the embedding sees during a capture."""
+    count = 0
+
+    def see(_, args, __):
+        nonlocal count
+        count += args[0].numel()
+
+    handle = model.module.get_submodule(model.anatomy.embedding).register_forward_hook(see)
+    try:
+        capture(model, PROMPTS, "resid_post.0", share_prefix=True, **options)
+    finally:
+        handle.remove()
+    return count
+
+
+def test_a_shared_prefix_is_fed_once_unless_something_in_it_is_wanted(loaded):
+    model = loaded("llama")
+    whole = sum(len(model.tokenizer(prompt).input_ids) for prompt in PROMPTS)
+    assert fed_tokens(model) < whole / 1.5
+    assert fed_tokens(model, positions="all") >= whole
+    assert fed_tokens(model, positions=0) >= whole
+
+
+def test_interventions_get_whole_passes(loaded):
+    model = loaded("llama")
+    with intervene(model, [Add("resid_post.0", torch.ones(model.anatomy.d_model), position=1)]):
+        plain = capture(model, PROMPTS, "resid_post.2")
+        shared = capture(model, PROMPTS, "resid_post.2", share_prefix=True)
+    assert torch.equal(shared["resid_post.2"], plain["resid_post.2"])
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])

@@ -13,8 +13,20 @@ from torch import Tensor
 
 from microtome.base.errors import UserError, did_you_mean
 from microtome.capture.batches import MAX_TOKENS, Inputs, batches, tokenize
+from microtome.capture.interventions import intervening
 from microtome.capture.passes import Stop, decode
-from microtome.capture.positions import Positions, Selection, check, chosen, plain, select, single
+from microtome.capture.positions import (
+    Plain,
+    Positions,
+    Selection,
+    check,
+    chosen,
+    earliest,
+    plain,
+    select,
+    single,
+)
+from microtome.capture.prefix import common_prefix, shared_prefix
 from microtome.capture.reductions import Accumulator, Keep, Mean, Sink, Stream
 from microtome.models.sites import Site
 
@@ -104,6 +116,7 @@ def capture(
     reduce: Reduce = None,
     max_tokens: int = MAX_TOKENS,
     batch_size: int | None = None,
+    share_prefix: bool = False,
     advance: Callable[[float], None] | None = None,
 ) -> Captured:
     """Run the model and return the activations at some sites.
@@ -123,6 +136,9 @@ def capture(
             sites to accumulators streams the values ``[n, ...]`` into ``update``, the longest inputs first.
         max_tokens: Tokens of one pass, padding included.
         batch_size: Inputs of one pass at most.
+        share_prefix: Compute the first tokens that all inputs share, and of which nothing is wanted, once. Prompts
+            that differ at the end are read with fewer tokens; values then agree with those of a whole pass to
+            rounding, not bit for bit. Interventions in force need whole passes, and get them.
         advance: Is called with the number of inputs done after each pass (``base.progress`` yields one).
 
     Returns:
@@ -139,14 +155,16 @@ def capture(
     check(wanted, lengths)
     counts = chosen(wanted, lengths)
     sinks = {name: _sink(name, reduce, names, counts, max(lengths)) for name in names}
-    for batch in batches(model, sequences, max_tokens, batch_size):
+    start = _start(positions, sequences) if share_prefix and not intervening() else 0
+    prefix = shared_prefix(model, sequences[0][:start], names)
+    for batch in batches(model, sequences, max_tokens, batch_size, start if prefix else 0):
         selection = select(wanted, batch)
         waiting = set(names)
         with ExitStack() as hooks:
             for name, sink in sinks.items():
                 see = partial(_see, name, sink, selection, waiting)
                 hooks.callback(model.anatomy.point(name).attach(model.module, see).remove)
-            decode(model, batch)
+            decode(model, batch, prefix)
         if advance is not None:
             advance(len(batch.rows))
     kept = {name: sink.values for name, sink in sinks.items() if isinstance(sink, Keep | Mean)}
@@ -155,6 +173,12 @@ def capture(
         return Captured(flat, (1,) * len(lengths), tuple(lengths), squeezed=True)
     streamed = tuple(name for name in names if name not in kept)
     return Captured(flat, tuple(counts), tuple(lengths), single(wanted), streamed)
+
+
+def _start(positions: Plain, sequences: Sequence[Sequence[int]]) -> int:
+    """Return how many first tokens all inputs share before the first position that is wanted of any."""
+    wanted = min(earliest(positions, i, len(sequence)) for i, sequence in enumerate(sequences))
+    return min(common_prefix(sequences), wanted)
 
 
 def _see(name: str, sink: Sink, selection: Selection, waiting: set[str], values: Tensor) -> None:

@@ -107,6 +107,7 @@ def batches(
     sequences: Sequence[Sequence[int]],
     max_tokens: int = MAX_TOKENS,
     batch_size: int | None = None,
+    start: int = 0,
 ) -> Iterator[Batch]:
     """Yield batches of similar length, the longest first, so that a lack of memory shows at once.
 
@@ -115,6 +116,7 @@ def batches(
         sequences: Token sequences, none of them empty.
         max_tokens: Tokens of one pass, padding included; a longer sequence passes alone.
         batch_size: Rows of one pass at most.
+        start: First tokens of every sequence that are in a cache, and are not fed.
     """
     for name, value in (("max_tokens", max_tokens), ("batch_size", batch_size)):
         if value is not None and value < 1:
@@ -122,12 +124,14 @@ def batches(
     order = sorted(range(len(sequences)), key=lambda i: -len(sequences[i]))
     first = 0
     while first < len(order):
-        width = len(sequences[order[first]])
+        width = len(sequences[order[first]]) - start
         rows = order[first : first + min(batch_size or len(order), max(1, max_tokens // width))]
         first += len(rows)
-        tokens, mask = pad([sequences[i] for i in rows], model)
+        tokens, mask = pad([sequences[i][start:] for i in rows], model)
+        if mask is not None and start:
+            mask = torch.cat([mask.new_ones(len(mask), start), mask], dim=1)
         lengths = torch.tensor([len(sequences[i]) for i in rows])
-        yield Batch(torch.tensor(rows), lengths, width, len(sequences), tokens, mask)
+        yield Batch(torch.tensor(rows), lengths, width, len(sequences), tokens, mask, start)
 
 
 def pad(sequences: Sequence[Sequence[int]], model: Model) -> tuple[Tensor, Tensor | None]:

@@ -89,6 +89,13 @@ def chosen(positions: Plain, lengths: Sequence[int]) -> list[int]:
     return [len(_of_input(positions, i)) for i in range(len(lengths))]
 
 
+def earliest(positions: Plain, i: int, length: int) -> int:
+    """Return the first chosen position of input ``i``, which has ``length`` tokens; the length if there is none."""
+    if isinstance(positions, str):
+        return length - 1 if positions == "last" else 0
+    return min((p % length for p in _of_input(positions, i)), default=length)
+
+
 def single(positions: Plain) -> bool:
     """Whether exactly one position of each input is meant, so that the axis of positions falls away."""
     if isinstance(positions, int | str):

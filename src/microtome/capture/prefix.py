@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,7 +12,8 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from microtome.capture.batches import Batch
-from microtome.capture.passes import decode
+from microtome.capture.passes import Stop, decode
+from microtome.models.sites import Site
 
 if TYPE_CHECKING:
     from microtome.models import Model
@@ -39,16 +42,32 @@ class SharedPrefix(DynamicCache):
         return keys, torch.cat([layer.values.expand(shape), value_states], dim=-2)
 
 
-def shared_prefix(model: Model, tokens: Sequence[int]) -> SharedPrefix | None:
-    """Return the cache of a prefix, or ``None`` for an empty one."""
+def shared_prefix(
+    model: Model, tokens: Sequence[int], sites: Sequence[str | Site] = ()
+) -> SharedPrefix | None:
+    """Return the cache of a prefix, or ``None`` for an empty one.
+
+    If ``sites`` are given, it is as deep as they lie, and ``None`` if they come before the first attention.
+    """
     if not tokens:
         return None
     cache = SharedPrefix(model.module.config)
     width = len(tokens)
     fed = torch.tensor([tokens], device=model.device)
-    decode(model, Batch(torch.zeros(1).long(), torch.tensor([width]), width, 1, fed), cache)
+    with ExitStack() as hooks:
+        waiting = set(map(str, sites))
+        for name in tuple(waiting):
+            see = partial(_seen, name, waiting)
+            hooks.callback(model.anatomy.point(name).attach(model.module, see).remove)
+        decode(model, Batch(torch.zeros(1).long(), torch.tensor([width]), width, 1, fed), cache)
     cache.complete = True
-    return cache
+    return cache if cache.get_seq_length() == width else None
+
+
+def _seen(name: str, waiting: set[str], _: Tensor) -> None:
+    waiting.discard(name)
+    if not waiting:
+        raise Stop
 
 
 def common_prefix(sequences: Sequence[Sequence[int]]) -> int:
