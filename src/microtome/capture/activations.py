@@ -138,7 +138,7 @@ def capture(
         batch_size: Inputs of one pass at most.
         share_prefix: Compute the first tokens that all inputs share, and of which nothing is wanted, once. Prompts
             that differ at the end are read with fewer tokens; values then agree with those of a whole pass to
-            rounding, not bit for bit. Interventions in force need whole passes, and get them.
+            rounding, not bit for bit. Interventions in force and attention patterns need whole passes, and get them.
         advance: Is called with the number of inputs done after each pass (``base.progress`` yields one).
 
     Returns:
@@ -155,7 +155,8 @@ def capture(
     check(wanted, lengths)
     counts = chosen(wanted, lengths)
     sinks = {name: _sink(name, reduce, names, counts, max(lengths)) for name in names}
-    start = _start(positions, sequences) if share_prefix and not intervening() else 0
+    whole = intervening() or any(name.startswith("attn_pattern") for name in names)
+    start = _start(positions, sequences) if share_prefix and not whole else 0
     prefix = shared_prefix(model, sequences[0][:start], names)
     for batch in batches(model, sequences, max_tokens, batch_size, start if prefix else 0):
         selection = select(wanted, batch)
