@@ -194,6 +194,9 @@ def test_published_rules_read_the_tables(planted: Data) -> None:
     assert readings["heat map"].outcome == "non-overlapping"
     assert readings["blocks"].claims
     assert readings["equal norms"].claims
+    there = {"published": found["published_at_embedding"]}
+    separate = [rule for rule in STUDY.published if rule.id in ("heat map", "blocks")]
+    assert all(rule.read(there).claims for rule in separate), "the words alone satisfy the rules"
     uneven = tables(FAST, planted)
     assert not next(rule for rule in STUDY.published if rule.id == "equal norms").read(uneven).claims
     assert all(reading.numbers for reading in readings.values())

@@ -12,6 +12,7 @@ from microtome.lab.study import Figure, Tables
 from microtome.measure.nulls import simplex_cosine
 from microtome.report.style import BLUE, DIVERGING, GREY, ORANGE, PALETTE, VERMILION
 from microtome.studies.task_vectors.config import TaskVectorsConfig
+from microtome.studies.task_vectors.protocol import PUBLISHED
 
 KIND_COLOURS = {"task": BLUE, "wrong task": VERMILION, "random": GREY}
 
@@ -70,6 +71,13 @@ def _mean_off(tables: Tables) -> float:
     return float(rows["cosine"].to_numpy().mean())
 
 
+def _read_at_embedding(tables: Tables) -> str:
+    """Return what the published rules for separation and invariance say before the first layer."""
+    there = {"published": tables["published_at_embedding"]}
+    rules = [rule for rule in PUBLISHED if rule.prediction in ("separation", "invariance")]
+    return ", ".join(f"“{rule.read(there).outcome}” ({rule.id})" for rule in rules)
+
+
 def _controlled(config: TaskVectorsConfig, tables: Tables, layer: int) -> Iterator[Figure]:
     chance = 1 / len(config.tasks)
     layers = tables["layers"]
@@ -77,9 +85,10 @@ def _controlled(config: TaskVectorsConfig, tables: Tables, layer: int) -> Iterat
         "variance_shares",
         "Controlled: what the published vectors are made of",
         "Share of variance between tasks, by layer. In the published template it is as high at the "
-        "embedding, before any computation, as after it: token identity. In the suffix template all "
-        "prompts are read at one and the same token, whose embedding has no variance at all; what appears "
-        "there was computed from the context.",
+        "embedding, before any computation, as after it: the vectors are the tokens that they are read at. "
+        f"The original's rules, read at that embedding, say: {_read_at_embedding(tables)}. In the suffix "
+        "template all prompts are read at one and the same token, whose embedding has no variance at all; "
+        "what appears there was computed from the context.",
         partial(_shares, layers),
     )
     yield Figure(

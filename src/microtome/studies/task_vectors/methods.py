@@ -5,11 +5,16 @@ from collections.abc import Iterator
 from microtome.lab.study import Tables
 from microtome.measure.nulls import simplex_cosine
 from microtome.studies.task_vectors.config import BLOCK, TaskVectorsConfig
+from microtome.studies.task_vectors.tables import EMBEDDING
 
 
 def methods(config: TaskVectorsConfig, tables: Tables) -> Iterator[str]:
     """Yield the paragraphs."""
     chosen = tables["chosen"].row(0, named=True)
+    embedded, published = (
+        tables["layers"].filter(layer=layer)["published_task_share"][0]
+        for layer in (EMBEDDING, chosen["published_layer"])
+    )
     k, pairs = len(config.tasks), len(config.pairs)
     low, high = config.operand_range
     yield (
@@ -17,7 +22,9 @@ def methods(config: TaskVectorsConfig, tables: Tables) -> Iterator[str]:
         f"prompts of the form “{config.template}”. {config.site} after layer {chosen['published_layer']} is "
         f"read at token {config.position}; the mean over prompts is subtracted; cosines, a two-dimensional "
         f"PCA and norms are taken. {k} vectors of equal norm that sum to zero have a mean cosine of exactly "
-        f"{simplex_cosine(k):.3f} off the diagonal."
+        f"{simplex_cosine(k):.3f} off the diagonal. Each "
+        "prompt is read at its task word: the share of variance between tasks is "
+        f"{embedded:.3f} at the embedding, before any layer, and {published:.3f} at the published layer."
     )
     yield (
         f"Prompts of the controlled part. Suffix template: “{config.suffix_template}”; transfer template: "

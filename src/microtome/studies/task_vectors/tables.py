@@ -29,12 +29,12 @@ def tables(config: TaskVectorsConfig, data: Data) -> dict[str, pl.DataFrame]:
     best = best_layer(data)
     at = 1 + data.layers.index(published_layer(config, data.layers))
     small = centred_vectors(data.published[:, :1])[:, 0]
-    flat = data.published[at].reshape(-1, data.published.shape[-1])
-    large = flat - flat.mean(0)
+    large = _all_prompts(data, at)
     prompts = [{"task": task, "a": a, "b": b} for (a, b), task in product(config.pairs, config.tasks)]
     first = [{"task": task, "a": config.pairs[0][0], "b": config.pairs[0][1]} for task in config.tasks]
     return {
-        "published": _published(config, data, small, large, at),
+        "published": _published(config, data, at),
+        "published_at_embedding": _published(config, data, 0),
         "cosines_small": _cosines(first, small[at]),
         "cosines_all": _cosines(prompts, large),
         "pca_small": _pca(first, small[at]),
@@ -50,13 +50,21 @@ def tables(config: TaskVectorsConfig, data: Data) -> dict[str, pl.DataFrame]:
     }
 
 
-def _published(
-    config: TaskVectorsConfig, data: Data, small: np.ndarray, large: np.ndarray, at: int
-) -> pl.DataFrame:
-    """Return what the published rules read, by name; a quantity that these tasks do not have is missing."""
+def _all_prompts(data: Data, at: int) -> np.ndarray:
+    """Return all published prompts' vectors at a layer's index, less their mean: ``[pairs tasks, d]``."""
+    flat = data.published[at].reshape(-1, data.published.shape[-1])
+    return flat - flat.mean(0)
+
+
+def _published(config: TaskVectorsConfig, data: Data, at: int) -> pl.DataFrame:
+    """Return what the published rules read, at the index of a layer.
+
+    A quantity that these tasks do not have is missing.
+    """
     from sklearn.metrics import silhouette_score
 
     tasks = list(config.tasks)
+    small, large = centred_vectors(data.published[:, :1])[:, 0], _all_prompts(data, at)
     labels = np.tile(np.arange(len(tasks)), len(config.pairs))
     within, outside = mean_within_and_between(cosine_matrix(large), labels)
     lengths = np.linalg.norm(small, axis=-1).mean(-1)
