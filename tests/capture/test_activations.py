@@ -59,7 +59,7 @@ PROMPTS = [
 
 
 @families
-@pytest.mark.parametrize("positions", ["last", -2, [[-1, 16], [-1], [-2, -1]]])
+@pytest.mark.parametrize("positions", ["last", -2, np.array([-1, -2, 20]), [[-1, 16], [-1], [-2, -1]]])
 def test_a_shared_prefix_changes_values_by_rounding_alone(loaded, family, positions):
     model = loaded(family, attention="eager")
     sites = [str(site) for site in model.anatomy.sites() if site.layer != 2]

@@ -156,7 +156,7 @@ def capture(
     counts = chosen(wanted, lengths)
     sinks = {name: _sink(name, reduce, names, counts, max(lengths)) for name in names}
     whole = intervening() or any(name.startswith("attn_pattern") for name in names)
-    start = _start(positions, sequences) if share_prefix and not whole else 0
+    start = _start(wanted, sequences) if share_prefix and not whole else 0
     prefix = shared_prefix(model, sequences[0][:start], names)
     for batch in batches(model, sequences, max_tokens, batch_size, start if prefix else 0):
         selection = select(wanted, batch)
