@@ -8,6 +8,7 @@ import polars as pl
 from jaxtyping import Float
 
 from microtome.lab.study import Measurement
+from microtome.measure.steering import specific_effect
 
 
 class Directions:
@@ -55,19 +56,21 @@ def _scaled(x: Float[np.ndarray, "d"], like: Float[np.ndarray, "d"]) -> Float[np
     return x * (np.linalg.norm(like) / np.linalg.norm(x))
 
 
-def specific() -> pl.Expr:
-    """The specific effect in nats: the shift of this pair's answers less that of another pair's."""
-    return (pl.col("steered") - pl.col("base")) - (pl.col("steered_elsewhere") - pl.col("base_elsewhere"))
-
-
-def ceiling() -> pl.Expr:
-    """The specific effect of really asking the target task, in nats."""
-    return (pl.col("swapped") - pl.col("base")) - (pl.col("swapped_elsewhere") - pl.col("base_elsewhere"))
+def with_effects(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return steered rows with their specific ``effect`` and ``ceiling``, that of really asking the target, in nats."""
+    steered, swapped, base = (
+        (rows[name].to_numpy(), rows[f"{name}_elsewhere"].to_numpy())
+        for name in ("steered", "swapped", "base")
+    )
+    return rows.with_columns(
+        effect=specific_effect(steered[0], base[0], steered[1], base[1]),
+        ceiling=specific_effect(swapped[0], base[0], swapped[1], base[1]),
+    )
 
 
 def by_layer(sweep: pl.DataFrame) -> pl.DataFrame:
     """Return the mean specific effect at each layer, a pair counting once: columns layer, effect, pairs."""
-    pairs = sweep.group_by("layer", "a", "b").agg(effect=specific().mean())
+    pairs = with_effects(sweep).group_by("layer", "a", "b").agg(pl.col("effect").mean())
     return pairs.group_by("layer").agg(pl.col("effect").mean(), pairs=pl.len()).sort("layer")
 
 
@@ -83,12 +86,12 @@ def by_pair(steer: pl.DataFrame, dose: float) -> pl.DataFrame:
     The control is the wrong-task vector; with two tasks there is none, and the random vector stands in for it. Items
     of a pair (source and target tasks) count alike.
     """
-    rows = steer.filter(pl.col("alpha") == dose)
+    rows = with_effects(steer.filter(pl.col("alpha") == dose))
     kinds = rows["kind"].unique().to_list()
     control = "wrong task" if "wrong task" in kinds else "random"
     of = [
-        specific().filter(pl.col("kind") == kind).mean().alias(kind)
+        pl.col("effect").filter(pl.col("kind") == kind).mean().alias(kind)
         for kind in sorted({"task", control, *kinds})
     ]
-    pairs = rows.group_by("seed", "a", "b", maintain_order=True).agg(*of, ceiling=ceiling().mean())
+    pairs = rows.group_by("seed", "a", "b", maintain_order=True).agg(*of, pl.col("ceiling").mean())
     return pairs.with_columns(gain=pl.col("task") - pl.col(control))

@@ -125,13 +125,8 @@ def _sorted(
     spec: Mapping[str, Any], needed: Mapping[str, Measurement]
 ) -> tuple[list[Measurement], list[Measurement], list[pl.DataFrame]]:
     """Return the pair's own prompts, the other pairs' prompts, and the rows of the sweeps."""
-    read = [measured for measured in needed.values() if "activations" in measured.arrays]
-    own = [
-        measured for measured in read if [measured.rows["a"][0], measured.rows["b"][0]] == spec.get("pair")
-    ]
-    others = [measured for measured in read if not any(measured is one for one in own)]
-    return (
-        own,
-        others,
-        [measured.rows for measured in needed.values() if "activations" not in measured.arrays],
-    )
+    measured = list(needed.values())  # each is read from the store when it is asked for: once is enough
+    read = [one for one in measured if "activations" in one.arrays]
+    own = [one for one in read if [one.rows["a"][0], one.rows["b"][0]] == spec.get("pair")]
+    others = [one for one in read if not any(one is mine for mine in own)]
+    return own, others, [one.rows for one in measured if "activations" not in one.arrays]

@@ -1,7 +1,8 @@
 """Steering one operand pair: every answered task toward every other, with controls and doses."""
 
 from collections.abc import Mapping, Sequence
-from itertools import permutations
+from itertools import groupby, permutations
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -90,22 +91,27 @@ class Steering:
         a, b = spec["pair"]
         prompts = own.rows["prompt"].to_list()
         rows: list[dict[str, Any]] = []
-        prefixes: dict[int, SharedPrefix | None] = {}
         items = self.items(own.rows)
         error = self.identity_error(prompts[0]) if items else 0.0
-        for source, target in items:
-            rng = stream(spec["seed"], "steering", a, b, names[source], names[target])
-            vectors = self.vectors(source, target, rng)
-            asked = [spec["answers"][i] for i in _columns(source, target, len(names))]
-            if source not in prefixes:
-                prefixes = {source: self.prefix(prompts[source])}  # one is kept: items come source by source
-            scores = self.scores(prompts[source], asked, vectors, prefixes[source])
-            fixed = {"seed": spec["seed"], "a": a, "b": b, "source": names[source], "target": names[target]}
-            fixed |= _unsteered(own.arrays["answer_logp"], source, target)
-            fixed |= {"identity_error": error}
-            for vector, score in zip(vectors, scores.double().tolist(), strict=True):
-                moved = {"steered": score[0] - score[1], "steered_elsewhere": score[2] - score[3]}
-                rows.append(fixed | vector._asdict() | moved)
+        for source, of_source in groupby(items, key=itemgetter(0)):
+            prefix = self.prefix(prompts[source])
+            for _, target in of_source:
+                rng = stream(spec["seed"], "steering", a, b, names[source], names[target])
+                vectors = self.vectors(source, target, rng)
+                asked = [spec["answers"][i] for i in _columns(source, target, len(names))]
+                scores = self.scores(prompts[source], asked, vectors, prefix)
+                fixed = {
+                    "seed": spec["seed"],
+                    "a": a,
+                    "b": b,
+                    "source": names[source],
+                    "target": names[target],
+                }
+                fixed |= _unsteered(own.arrays["answer_logp"], source, target)
+                fixed |= {"identity_error": error}
+                for vector, score in zip(vectors, scores.double().tolist(), strict=True):
+                    moved = {"steered": score[0] - score[1], "steered_elsewhere": score[2] - score[3]}
+                    rows.append(fixed | vector._asdict() | moved)
         return pl.DataFrame([{name: row[name] for name in STEERED} for row in rows], schema=STEERED)
 
     def items(self, rows: pl.DataFrame) -> list[tuple[int, int]]:

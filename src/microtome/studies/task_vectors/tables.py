@@ -17,7 +17,7 @@ from microtome.measure.variance import two_way
 from microtome.studies.task_vectors.analysis import best_layer
 from microtome.studies.task_vectors.config import TaskVectorsConfig
 from microtome.studies.task_vectors.data import Data
-from microtome.studies.task_vectors.directions import by_layer, ceiling, specific
+from microtome.studies.task_vectors.directions import by_layer, with_effects
 from microtome.studies.task_vectors.inputs import published_layer
 
 EMBEDDING = -1
@@ -198,10 +198,8 @@ def _dose(config: TaskVectorsConfig, data: Data) -> pl.DataFrame:
         "share": pl.Float64, "low": pl.Float64, "high": pl.Float64, "pairs": pl.Int64,
     }  # fmt: skip
     rows = []
-    for (kind, alpha), items in sorted(data.steer.group_by("kind", "alpha")):
-        pairs = items.group_by("seed", "a", "b", maintain_order=True).agg(
-            effect=specific().mean(), ceiling=ceiling().mean()
-        )
+    for (kind, alpha), items in sorted(with_effects(data.steer).group_by("kind", "alpha")):
+        pairs = items.group_by("seed", "a", "b", maintain_order=True).agg(pl.col("effect", "ceiling").mean())
         effect, top = pairs["effect"].to_numpy(), pairs["ceiling"].to_numpy()
         rng = stream(config.seeds[0], "dose", str(kind), str(alpha))
         found = bootstrap_statistic(ratio_of_means(effect, top), len(pairs), rng, config.resamples)
