@@ -11,7 +11,16 @@ from pydantic import Field
 
 from microtome.lab.estimate import Estimate, Null, alphas
 from microtome.lab.prediction import Prediction, Region, above, below, between, outside
-from microtome.lab.study import Control, Figure, Original, PublishedRule, Reading, StudyConfig
+from microtome.lab.study import (
+    Claims,
+    Control,
+    Figure,
+    Listing,
+    Original,
+    PublishedRule,
+    Reading,
+    StudyConfig,
+)
 from microtome.lab.verdict import ControlResult, decide
 
 HOSTILE = "<script>alert('x')</script> & <img src=http://evil.example/x.png>"
@@ -171,6 +180,13 @@ class Study:
     published: tuple[PublishedRule, ...] = RULES
     controls: tuple[Control, ...] = CONTROLS
     predictions: tuple[Prediction, ...] = PREDICTIONS
+
+    def claims(self, config: Config) -> Claims:
+        return Claims(self.predictions, self.published, self.controls)
+
+    def listings(self, config: Config, tables: Any) -> list[Listing]:
+        frame = pl.DataFrame({"layer": [0, 1], "mean residual": [0.12345, None], "note": [HOSTILE, "-"]})
+        return [Listing("By layer", f"Residuals {HOSTILE}", frame)]
 
     def methods(self, config: Config, tables: Any) -> list[str]:
         return [

@@ -61,6 +61,7 @@ def test_sections_come_in_the_order_of_importance(page: Reader) -> None:
         "verdicts",
         "controls",
         "figures",
+        "tables",
         "methods",
         "published",
         "config",

@@ -27,6 +27,14 @@ def test_a_number_reads_as_a_reader_writes_it(x: float | None, text: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("x", "text"),
+    [(0.5, "0.500"), (-0.0625, "−0.062"), (7, "7"), (None, "–"), (float("nan"), "–"), ("L0", "L0")],
+)
+def test_a_cell_has_as_many_decimals_as_its_table(x: object, text: str) -> None:
+    assert words.cell(x, 3) == text
+
+
+@pytest.mark.parametrize(
     ("claims", "outcome", "kind"),
     [
         (True, Outcome.SUPPORTED, "agree"),

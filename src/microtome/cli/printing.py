@@ -16,7 +16,7 @@ REPORT = "report.html"
 def print_run(run: "Run") -> None:
     """Print both answers to each prediction, and where the page is."""
     published: dict[str, list[str]] = {}
-    for rule in run.study.published:
+    for rule in run.study.claims(run.config).published:
         if rule.id in run.published:
             published.setdefault(rule.prediction, []).append(run.published[rule.id].outcome)
     table(

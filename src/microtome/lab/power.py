@@ -38,7 +38,7 @@ def power(
     counts = {truth: _outcomes(study, config, draws, root_seed, alpha, truth) for truth in ("null", "effect")}
     effects = study.planted_effects(config)
     rows = []
-    for prediction in study.predictions:
+    for prediction in study.claims(config).predictions:
         row: dict[str, str | int | float | None] = {
             "prediction": prediction.id,
             "planted": effects.get(prediction.id),
@@ -59,13 +59,14 @@ def _outcomes(
     study: Study, config: StudyConfig, draws: int, root_seed: int, alpha: float, truth: str
 ) -> Counter[tuple[str, Outcome]]:
     """Return how often each prediction came to each outcome in ``draws`` simulated runs."""
-    levels = alphas(len(study.predictions), alpha)
+    predictions = study.claims(config).predictions
+    levels = alphas(len(predictions), alpha)
     count: Counter[tuple[str, Outcome]] = Counter()
     with progress(f"{study.name}: {truth}", draws, "runs") as advance:
         for draw in range(draws):
             data = study.simulate(config, stream(root_seed, "power", truth, draw), truth == "effect")
             analysis = study.analyse(config, data, levels)
-            verdicts = decide(study.predictions, analysis.estimates, analysis.controls, alpha)
+            verdicts = decide(predictions, analysis.estimates, analysis.controls, alpha)
             count.update((verdict.prediction, verdict.outcome) for verdict in verdicts)
             advance(1)
     return count

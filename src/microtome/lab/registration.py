@@ -20,7 +20,8 @@ def register(
     Edited predictions replace those in force, which are kept beside them with the time of the edit.
     """
     study, config = layout.study, layout.config
-    in_force = predictions_hash(study.predictions)
+    predictions = study.claims(config).predictions
+    in_force = predictions_hash(predictions)
     history = earlier.earlier_predictions if earlier else ()
     if earlier and earlier.predictions_hash != in_force:
         replaced = EarlierPredictions(
@@ -38,7 +39,7 @@ def register(
         given=config.model_dump(mode="json", exclude_unset=True),
         config=config.model_dump(mode="json"),
         fingerprints=dict(layout.fingerprints),
-        predictions=study.predictions,
+        predictions=predictions,
         predictions_hash=in_force,
         earlier_predictions=history,
         units=units,

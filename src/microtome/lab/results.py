@@ -35,12 +35,13 @@ class Results:
 def conclude(layout: Layout, threads: int, registered: Registered) -> Results:
     """Gather a run's stored measurements, analyse them, and decide; writes nothing."""
     study, config = layout.study, layout.config
+    predictions = study.claims(config).predictions
     measured = Stored({unit.id: layout.folder.unit(unit.id) for unit in layout.units})
     with limited(threads):
         data = study.gather(config, layout.units, measured)
-        analysis = study.analyse(config, data, alphas(len(study.predictions), ALPHA))
+        analysis = study.analyse(config, data, alphas(len(predictions), ALPHA))
         tables = study.tables(config, data)
-    verdicts = decide(study.predictions, analysis.estimates, analysis.controls, ALPHA)
+    verdicts = decide(predictions, analysis.estimates, analysis.controls, ALPHA)
     frames = {ROWS: joined_rows(measured)}
     frames |= {f"{TABLES}/{name}.parquet": table for name, table in tables.items()}
     return Results(frames, _as_json(layout, analysis, tables, verdicts, registered))
@@ -80,6 +81,6 @@ def _as_json(
                 "rule": rule.rule,
                 "reading": rule.read(tables).model_dump(mode="json"),
             }
-            for rule in layout.study.published
+            for rule in layout.study.claims(layout.config).published
         },
     }

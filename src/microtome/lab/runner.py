@@ -86,7 +86,7 @@ class _Session:
         self.layout = layout
         self.folder = layout.folder
         self.engine = engine
-        self.predictions_hash = predictions_hash(layout.study.predictions)
+        self.predictions_hash = predictions_hash(layout.study.claims(layout.config).predictions)
         self.record: RunRecord | None = None
         self.done: dict[str, dict[str, Any]] = {}
         """The records of the units that are finished and intact, by id."""

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
@@ -72,6 +72,64 @@ class PublishedRule:
     read: Callable[[Tables], Reading]
 
 
+def of(name: str, subject: str) -> str:
+    """Return the id of a claim, rule or control about one of several subjects."""
+    return f"{name} [{subject}]"
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a run is held to: its predictions, the published rules beside them, and its controls."""
+
+    predictions: tuple[Prediction, ...]
+    published: tuple[PublishedRule, ...]
+    controls: tuple[Control, ...]
+
+    def about(self, subjects: Sequence[str]) -> "Claims":
+        """Return the claims made of each subject apart, claim by claim; all are corrected together."""
+        return Claims(
+            tuple(
+                p.model_copy(
+                    update={
+                        "id": of(p.id, subject),
+                        "claim": f"{subject}: {p.claim}",
+                        "controls": tuple(of(control, subject) for control in p.controls),
+                    }
+                )
+                for p in self.predictions
+                for subject in subjects
+            ),
+            tuple(
+                replace(
+                    rule,
+                    id=of(rule.id, subject),
+                    prediction=of(rule.prediction, subject),
+                    read=_reader(rule, subject),
+                )
+                for rule in self.published
+                for subject in subjects
+            ),
+            tuple(
+                control.model_copy(update={"name": of(control.name, subject)})
+                for control in self.controls
+                for subject in subjects
+            ),
+        )
+
+
+def _reader(rule: PublishedRule, subject: str) -> Callable[[Tables], Reading]:
+    """Return the rule's reading of the rows about one subject."""
+
+    def read(tables: Tables) -> Reading:
+        own = {
+            name: table.filter(subject=subject) if "subject" in table.columns else table
+            for name, table in tables.items()
+        }
+        return rule.read(own)
+
+    return read
+
+
 class Unit(Frozen):
     """The smallest piece of a run that can be done, stored and skipped alone.
 
@@ -124,6 +182,18 @@ class Figure:
     draw: "Callable[[], MatplotlibFigure]"
 
 
+@dataclass(frozen=True)
+class Listing:
+    """One table of the page, as the original prints it."""
+
+    title: str
+    caption: str
+    """What to see in it, in one or two sentences."""
+    frame: "pl.DataFrame"
+    decimals: int = 4
+    """Digits after the point in columns of fractions."""
+
+
 class Bench(ABC):
     """What a worker keeps between units: the loaded model, caches. Made by ``Study.open`` in each process."""
 
@@ -147,6 +217,19 @@ class Study(ABC):
     predictions: tuple[Prediction, ...]
     published: tuple[PublishedRule, ...]
     controls: tuple[Control, ...]
+
+    def subjects(self, config: Any) -> tuple[str, ...]:
+        """Return the names of the things that the run makes its claims of, if there may be several (models).
+
+        With several, ``analyse`` returns the estimates and controls under ``of(name, subject)``, and tables that the
+        published rules read have a column ``subject``.
+        """
+        return ()
+
+    def claims(self, config: Any) -> Claims:
+        """Return what a run with this config is held to."""
+        claims, subjects = Claims(self.predictions, self.published, self.controls), self.subjects(config)
+        return claims.about(subjects) if len(subjects) > 1 else claims
 
     @abstractmethod
     def fingerprints(self, config: Any) -> dict[str, str]:
@@ -179,6 +262,10 @@ class Study(ABC):
     @abstractmethod
     def figures(self, config: Any, tables: Tables) -> Iterable[Figure]:
         """Return the figures of the page, in its order."""
+
+    def listings(self, config: Any, tables: Tables) -> Iterable[Listing]:
+        """Return the tables that the page shows, in its order."""
+        return ()
 
     @abstractmethod
     def methods(self, config: Any, tables: Tables) -> Iterable[str]:

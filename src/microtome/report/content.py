@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from microtome.lab.prediction import Prediction
-from microtome.lab.study import Control, PublishedRule, Reading
+from microtome.lab.study import Control, Listing, PublishedRule, Reading
 from microtome.lab.verdict import ControlResult, Verdict
 from microtome.report import words
 from microtome.report.strip import Strip, strip
@@ -59,6 +59,7 @@ class Content:
     run: "Run"
     answers: tuple[Answer, ...]
     controls: tuple[Checked, ...]
+    listings: tuple[Listing, ...]
     methods: tuple[str, ...]
     settings: tuple[Setting, ...]
     provenance: tuple[tuple[str, str], ...]
@@ -80,6 +81,7 @@ def content(run: "Run") -> Content:
         run=run,
         answers=answers,
         controls=_controls(run),
+        listings=tuple(run.study.listings(run.config, run.tables)),
         methods=tuple(run.study.methods(run.config, run.tables)),
         settings=_settings(run, given),
         provenance=tuple(words.flattened({"fingerprints": run.record.fingerprints, **run.record.provenance})),
@@ -97,7 +99,7 @@ def answers_of(run: "Run") -> tuple[Answer, ...]:
         prediction = predictions[verdict.prediction]
         published = tuple(
             Published(rule, reading, words.relation(reading.claims, verdict.outcome))
-            for rule in run.study.published
+            for rule in run.study.claims(run.config).published
             if rule.prediction == prediction.id and (reading := run.published.get(rule.id)) is not None
         )
         answers.append(Answer(prediction, verdict, strip(prediction, verdict), published))
@@ -112,7 +114,7 @@ def _controls(run: "Run") -> tuple[Checked, ...]:
             results[control.name],
             tuple(p.id for p in run.predictions if control.name in p.controls),
         )
-        for control in run.study.controls
+        for control in run.study.claims(run.config).controls
         if control.name in results
     )
 

@@ -27,6 +27,7 @@ def _environment() -> "Environment":
         "number": words.number,
         "percent": words.percent,
         "shown": words.shown,
+        "cell": words.cell,
         "place": lambda percent: f"{percent:.2f}%",
     }
     environment.globals |= {"marks": words.MARKS, "version": version("microtome")}

@@ -60,6 +60,13 @@ def number(x: float | None) -> str:
     return text.replace("-", "−")
 
 
+def cell(x: object, decimals: int) -> str:
+    """Write a table's cell: fractions with so many digits after the point, the undefined as a dash."""
+    if x is None or (isinstance(x, float) and math.isnan(x)):
+        return "–"
+    return f"{x:.{decimals}f}".replace("-", "−") if isinstance(x, float) else str(x)
+
+
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
