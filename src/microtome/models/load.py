@@ -13,6 +13,7 @@ from microtome.models.anatomy import Anatomy, AttentionWeights
 from microtome.models.fingerprints import fingerprint_of
 from microtome.models.quiet import quiet
 from microtome.models.reference import Source, resolve
+from microtome.models.rotary import rotary_frequencies
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +41,10 @@ class Model:
     def attention_weights(self, layer: int) -> AttentionWeights:
         """Return the attention projections of a layer, one matrix for each head."""
         return self.anatomy.attention_weights(self.module, layer)
+
+    def rotary_frequencies(self, layer: int) -> torch.Tensor | None:
+        """Return a layer's inverse rotary frequencies; see ``models.rotary``."""
+        return rotary_frequencies(self.module, self.anatomy, layer)
 
     @property
     def parameters(self) -> int:
