@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from microtome.models.hookpoint import HookPoint
     from microtome.models.load import Model, load_anatomy, load_model, load_tokenizer
     from microtome.models.sites import Site, parse_site
+    from microtome.models.untrained import untrained_twin
 
 __all__ = [
     "Anatomy",
@@ -25,6 +26,7 @@ __all__ = [
     "load_model",
     "load_tokenizer",
     "parse_site",
+    "untrained_twin",
 ]
 
 _HOMES = {
@@ -39,6 +41,7 @@ _HOMES = {
     "load_model": "load",
     "load_tokenizer": "load",
     "parse_site": "sites",
+    "untrained_twin": "untrained",
 }
 
 
