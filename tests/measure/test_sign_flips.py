@@ -19,9 +19,19 @@ def exact_p(differences: np.ndarray) -> float:
 
 def test_p_converges_to_that_of_all_patterns() -> None:
     rng = np.random.default_rng(0)
-    differences = rng.normal(0.5, 1, 8)
+    differences = rng.normal(0.5, 1, 15)
     test = sign_flip_test(differences[None], rng, draws=20_000)
     assert test.max_p == pytest.approx(exact_p(differences), abs=0.01)
+
+
+@pytest.mark.parametrize("units", [1, 2, 5, 8])
+def test_with_few_units_every_pattern_is_taken_once(units: int) -> None:
+    rng = np.random.default_rng(units)
+    differences = rng.normal(0.3, 1, units)
+    test = sign_flip_test(differences[None], rng, draws=255)
+    assert test.max_p == pytest.approx(exact_p(differences), abs=1e-12)
+    assert test.smallest_p == 2.0**-units
+    assert len(test.null) == 2**units - 1
 
 
 def test_a_clear_effect_reaches_the_smallest_p_and_its_opposite_the_largest() -> None:
