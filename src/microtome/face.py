@@ -121,6 +121,26 @@ def power(
     return simulation.power(found, config, draws, root_seed, alpha)
 
 
+def extract_spectra(model: str, out: Path | str, **options: Any) -> Path:
+    """Write the singular values and attention entropies of a model's heads to a JSON file, and return its path.
+
+    The file is what the study ``head-spectra`` takes as ``input``, and what its original reads.
+
+    Args:
+        model: a model reference.
+        out: the file to write.
+        options: fields of the config of ``head-spectra`` that say what is folded in, and on which text.
+
+    Raises:
+        UserError: the model, the text or an option does not fit, or the file cannot be written.
+    """
+    from microtome.lab.config import build_config
+
+    study: Any = registry.load("head-spectra")
+    study.extract(build_config(study, {"model": (model,), **options}), Path(out))
+    return Path(out)
+
+
 def _as_call(study: str, store: Path | str, config_file: Path | str | None, options: dict[str, Any]) -> str:
     """Return the Python call that makes the run."""
     arguments = {"store": str(store), **({"config_file": str(config_file)} if config_file else {}), **options}

@@ -15,6 +15,7 @@ COMMANDS = {
     "power:app": "Simulate a study: how often it finds what is there, and what is not.",
     "demo:demo": "Run every study at a small size and write one page of all.",
     "models:app": "List the models at hand, or check one.",
+    "spectra:app": "Write the singular values and attention entropies of a model's heads to a file.",
 }
 """Where each command is, and its line in the help; a module is named like its command."""
 
