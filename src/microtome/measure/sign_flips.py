@@ -25,7 +25,11 @@ def sign_flip_test(
             f"expected differences [layers, units] and at least 1 draw, got {differences.shape} and {draws} draws"
         )
     units = differences.shape[1]
-    signs = _all_but_the_observed(units) if 2**units - 1 <= draws else rng.choice((-1.0, 1.0), size=(draws, units))
+    signs = (
+        _all_but_the_observed(units)
+        if 2**units - 1 <= draws
+        else rng.choice((-1.0, 1.0), size=(draws, units))
+    )
     return PermutationTest(differences.mean(1), signs @ differences.T / units)
 
 

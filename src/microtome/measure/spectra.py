@@ -1,13 +1,14 @@
 """Singular values of products ``Q'K`` from the factors: no d x d matrix is formed.
 
-Two routes, in float64. With ``K K' = M M'`` (Cholesky), the squares of the values are the eigenvalues of ``M' (Q Q') M``:
-fast, but squaring may drown small values in rounding. So each head's rounding is bounded from what was computed, and
-heads without a sufficient bound take the other route: ``Q' = U R`` and ``K' = V S`` (QR), then the values of ``R S'``.
+Two routes, in float64. With ``K K' = M M'`` (Cholesky), the squares of the values are the eigenvalues of
+``M' (Q Q') M``: fast, but squaring may drown small values in rounding. So each head's rounding is bounded from what was
+computed, and heads without a sufficient bound take the other route: ``Q' = U R`` and ``K' = V S`` (QR), then the values
+of ``R S'``.
 
 Measured on two cores, heads of 576 x 64, three to a key: a third of the time is the Gram products, which run at the
-machine's rate, and a half is LAPACK's eigenvalues. One Cholesky factor and eigenvalues cost .7 of two factors and singular
-values, and the whole half of QR. Float32 products are twice as fast, but nothing could be certified. Threads over heads
-and products of the lower triangle alone gained nothing.
+machine's rate, and a half is LAPACK's eigenvalues. One Cholesky factor and eigenvalues cost .7 of two factors and
+singular values, and the whole half of QR. Float32 products are twice as fast, but nothing could be certified. Threads
+over heads and products of the lower triangle alone gained nothing.
 """
 
 from typing import NamedTuple
@@ -33,7 +34,7 @@ class ProductSpectra(NamedTuple):
     values: Float[Tensor, "*batch heads k"]
     """Descending, float64; zeros after the first d."""
     bound: Float[Tensor, "*batch heads"]
-    """No value is farther than this from exact arithmetic's, relative to the head's largest value; 0 for a zero factor."""
+    """No value is farther than this from exact arithmetic's, relative to the head's largest; 0 for a zero factor."""
     certified: Bool[Tensor, "*batch heads"]
     """Whether the Gram route was taken, its bound being at most ``TOLERANCE``; the others came from QR."""
 
@@ -43,8 +44,8 @@ def product_singular_values(
 ) -> ProductSpectra:
     """Return the singular values of ``W = q[h]' k[h // (heads / groups)]``.
 
-    The bounds count roundings (Higham 2002, §3.1, 10.1 and 19.3) in any order of summation, and take LAPACK's iterations
-    to be as many as they are in practice. They hold barring overflow and underflow.
+    The bounds count roundings (Higham 2002, §3.1, 10.1 and 19.3) in any order of summation, and take LAPACK's
+    iterations to be as many as they are in practice. They hold barring overflow and underflow.
 
     Args:
         q: Left factors of any floating type.
@@ -69,7 +70,8 @@ def _by_gram(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
 
     With ``A = Q Q'`` and ``B = K K'``, roundings move A by at most ``u d tr(A)``; B and its factor by
     ``u (d + k + 1) tr(B)``; the product by ``2 u k tr(B) |A|``, and its eigenvalues by ``u p(k) |M' A M|``. These add
-    up (Weyl) to ``delta`` for each squared value s^2, hence ``delta / (s + sqrt(s^2 - delta))`` for s: most for the smallest.
+    up (Weyl) to ``delta`` for each squared value s^2, hence ``delta / (s + sqrt(s^2 - delta))`` for s: most for the
+    smallest.
     """
     rows, d = q.shape[-2:]
     axis = q.ndim - 3

@@ -24,8 +24,17 @@ SHORT: dict[str, Any] = {
 def save_deep(folder: Path, change: Callable[[Any], None] | None = None) -> Path:
     """Write a Llama of ten layers with weights as transformers draws them, changed by ``change(model)``."""
     tokenizer = tiny_tokenizer()
-    sizes = {"hidden_size": D_MODEL, "head_dim": D_HEAD, "num_hidden_layers": LAYERS, "intermediate_size": 48}
-    heads = {"num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS, "max_position_embeddings": 128}
+    sizes: dict[str, Any] = {
+        "hidden_size": D_MODEL,
+        "head_dim": D_HEAD,
+        "num_hidden_layers": LAYERS,
+        "intermediate_size": 48,
+    }
+    heads: dict[str, Any] = {
+        "num_attention_heads": HEADS,
+        "num_key_value_heads": KV_HEADS,
+        "max_position_embeddings": 128,
+    }
     config = LlamaConfig(vocab_size=len(tokenizer), **ENDS, **sizes, **heads)
     with torch.random.fork_rng():
         torch.manual_seed(5)

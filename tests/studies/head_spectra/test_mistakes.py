@@ -43,7 +43,7 @@ def test_what_is_extracted_reads_like_the_model(
     assert "holds no operators" in said
     assert main([*run, str(tmp_path / "b"), "--model", str(deep("untrained"))]) == 0
     found = [
-        {name: it for name, it in json.loads(path.read_text("utf-8"))["published"].items()}
+        json.loads(path.read_text("utf-8"))["published"]
         for path in sorted(tmp_path.glob("[ab]/*/*/verdicts.json"))
     ]
     assert found[0].keys() == found[1].keys()

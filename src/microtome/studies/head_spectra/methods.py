@@ -34,8 +34,8 @@ def methods(config: HeadSpectraConfig, tables: Tables) -> Iterator[str]:
         "Operators. For every layer, heads are matched with the anchor's one to one, so that absolute cosines "
         "are largest in sum. Residuals |W − T V| / |W| are in Frobenius norm, from the factors, without "
         "forming W. The rotation acts on queries and keys alike, as a change of basis of the residual stream "
-        "does; it starts at the eigenvectors of the symmetric parts and climbs from there, so what it finds "
-        "is a lower bound of the best fit, for the operators as for the random bases that they are compared "
+        "does; its search starts where singular vectors match and climbs from there, so what it finds is a "
+        "lower bound of the best fit, for the operators as for the random bases that they are compared "
         "with. The correction of rank k is the best one (Eckart and Young 1936); enough is a residual below "
         f"{config.tolerance:g}."
     )
@@ -75,5 +75,5 @@ def _accuracy(tables: Tables) -> str:
     heads = tables["heads"]
     if "error_bound" not in heads.columns or heads["error_bound"].is_null().all():
         return ""
-    own = heads.filter(pl.col("role") == "model")
-    return f"No singular value is farther than {own['error_bound'].max():.1e} of the head's largest from exact arithmetic's."
+    bound = heads.filter(pl.col("role") == "model")["error_bound"].max()
+    return f"No singular value is farther than {bound:.1e} of the head's largest from exact arithmetic's."
