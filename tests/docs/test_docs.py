@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from tests.studies.head_spectra.conftest import SHORT as SHORT_SPECTRA
 from tests.studies.task_vectors.conftest import SHORT
 from tests.tiny import tiny_tokenizer
 
@@ -88,11 +89,12 @@ def twelve_layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def store(twelve_layers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder whose store holds two small finished runs."""
+    """A folder whose store holds two small finished runs of one study, and another store with one of each other."""
     folder = tmp_path_factory.mktemp("pages")
     small = {**SHORT, "model": str(twelve_layers), "layers": (4, 8)}
     for permutations in (19, 39):
         package.run(STUDY, store=folder / "store", **{**small, "permutations": permutations})
+    package.run("head-spectra", store=folder / "others", model=(str(twelve_layers),), **SHORT_SPECTRA)
     return folder
 
 
@@ -132,8 +134,12 @@ def small(store: Path, twelve_layers: Path, monkeypatch: pytest.MonkeyPatch) -> 
         check(study, **options)
         return real_power(study, draws=1, root_seed=root_seed, alpha=alpha, **done[0].record.given)
 
+    def extract_spectra(model: str, out: Path, **options: Any) -> Path:
+        check("head-spectra", model=(model,), **options)
+        return out
+
     monkeypatch.setattr("microtome.models.load_model", load_tiny, raising=False)
-    for function in (run, plan, power):
+    for function in (run, plan, power, extract_spectra):
         monkeypatch.setattr(face, function.__name__, function)
     return done
 
@@ -209,9 +215,12 @@ def test_every_outcome_is_explained(page: str) -> None:
     assert all(str(outcome) in words_of(page) for outcome in Outcome)
 
 
-def test_the_page_of_a_study_explains_all_of_it(store: Path) -> None:
-    page, study = words_of(f"docs/{STUDY}.md"), registry.load(STUDY)
-    (run, _) = package.runs(store / "store")
+@pytest.mark.parametrize("name", registry.names())
+def test_the_page_of_a_study_explains_all_of_it(name: str, store: Path) -> None:
+    page, study = words_of(f"docs/{name}.md"), registry.load(name)
+    run = next(
+        run for place in ("store", "others") for run in package.runs(store / place) if run.study.name == name
+    )
     named = [*(p.id for p in study.predictions), *(c.name for c in study.controls), *run.figures()]
     assert [name for name in named if f"`{name}`" not in page] == []
     for prediction in study.predictions:

@@ -34,9 +34,9 @@ def inner(q: Factor, k: Factor, other_q: Factor, other_k: Factor) -> Values:
 def scalar_fit(q: Factor, k: Factor, other_q: Factor, other_k: Factor) -> Fit:
     """Return ``T = <W, V> / |V|^2`` and its residual ``sqrt(1 - cos^2)`` for ``W = Q'K`` and ``V = P'L``.
 
-    T is nan where V is zero.
+    T is a temperature: where the product is negative it is 0, and the residual 1. T is nan where V is zero.
     """
-    product = inner(q, k, other_q, other_k)
+    product = inner(q, k, other_q, other_k).clamp(min=0)
     own, other = inner(q, k, q, k), inner(other_q, other_k, other_q, other_k)
     return Fit(product / other, (1 - product.square() / other / own).clamp(min=0).sqrt())
 

@@ -10,6 +10,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from microtome.base.errors import UserError
 from microtome.lab.seeds import stream
 from microtome.lab.study import Bench, Measurement, Unit
 from microtome.measure.alignment import aligned_cosine, core, random_bases
@@ -21,7 +22,7 @@ from microtome.models import Model, fingerprint, load_model, untrained_twin
 from microtome.studies.head_spectra import spectra_file
 from microtome.studies.head_spectra.config import HeadSpectraConfig
 from microtome.studies.head_spectra.entropy import attention_entropy
-from microtome.studies.head_spectra.inputs import blocks_of, file_fingerprint, shape_of_file
+from microtome.studies.head_spectra.inputs import blocks_of, file_fingerprint
 from microtome.studies.head_spectra.plan import Shape
 from microtome.studies.head_spectra.weights import factors, for_each_head
 
@@ -39,7 +40,7 @@ class HeadSpectraBench(Bench):
         """Measure one unit of any of the five kinds."""
         match unit.kind:
             case "file":
-                return self.of_file(spectra_file.read(self.files[unit.spec["file"]]))
+                return _of_file(spectra_file.read(self.files[unit.spec["file"]]), unit.spec["shape"])
             case "spectra":
                 return self.spectra(unit.spec, *needed.values())
             case "entropy":
@@ -49,18 +50,6 @@ class HeadSpectraBench(Bench):
                 return self.operators(unit.spec, spectra)
         assert unit.kind == "null", unit.kind
         return null(unit.spec)
-
-    def of_file(self, file: spectra_file.SpectraFile) -> Measurement:
-        """Return a file's numbers."""
-        maps = {"entropy": file.entropy, "normalised": file.normalised, "first_token": file.first_token}
-        rows = by_head(file.entropy.shape).with_columns(
-            operator_norm=file.spectra[..., 0].ravel(),
-            frobenius_norm=np.linalg.norm(file.spectra, axis=-1).ravel(),
-            **{name: pl.lit(None, pl.Float64) if x is None else x.ravel() for name, x in maps.items()},
-        )
-        shape = shape_of_file(file, self.config.d_model)
-        arrays = {"spectra": file.spectra}
-        return Measurement(rows, arrays if shape is None else arrays | {"shape": np.array(astuple(shape))})
 
     def model(self, spec: Mapping[str, Any]) -> Model:
         """Return the model of a spec; planted copies are made of the model itself."""
@@ -86,6 +75,12 @@ class HeadSpectraBench(Bench):
         values, bound = (
             torch.stack([getattr(one, x) for one in found]).cpu().numpy() for x in ("values", "bound")
         )
+        if not values[..., 0].all():
+            layer, head = (int(places[0]) for places in np.nonzero(values[..., 0] == 0))
+            raise UserError(
+                f"expected heads whose metric is not zero; head {head} of layer {layer} in '{model.reference}' has no "
+                "singular value above 0, so its spectrum has no shape (was it pruned?)"
+            )
         rows = by_head(values.shape[:2]).with_columns(
             operator_norm=values[..., 0].ravel(),
             frobenius_norm=np.linalg.norm(values, axis=-1).ravel(),
@@ -115,17 +110,15 @@ class HeadSpectraBench(Bench):
         own = for_each_head(factors(model, spec, layer, anchor))
         of_anchor = for_each_head(factors(model, spec, anchor, anchor))
         same = scalar_fit(*own, *of_anchor)
-        _, match = linear_sum_assignment(-head_cosines(*own, *of_anchor).abs().cpu().numpy())
+        _, match = linear_sum_assignment(-head_cosines(*own, *of_anchor).cpu().numpy())
         other = (of_anchor[0][match], of_anchor[1][match])
         fit = scalar_fit(*own, *other)
         alone = correction_curve(*own, *other, torch.zeros_like(fit.scale))
         best = torch.minimum(correction_curve(*own, *other, fit.scale), alone)
         values = torch.from_numpy(spectra.arrays["spectra"]).to(own[0])
         rng = stream(spec["seed"], "random bases", spec["role"], layer)
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         random, random_other = (
-            random_bases(sigma, own[0].shape[-1], generator)
-            for sigma in (values[layer], values[anchor][match])
+            random_bases(sigma, own[0].shape[-1], rng) for sigma in (values[layer], values[anchor][match])
         )
         columns = {
             "match": torch.from_numpy(match),
@@ -161,10 +154,9 @@ def null(spec: Mapping[str, Any]) -> Measurement:
     layers, heads, first, last = spec["layers"], spec["heads"], *spec["draws"]
     residuals, total, example = [], 0.0, None
     for draw in range(first, last):
-        seed = int(stream(spec["seed"], "Gaussian products", draw).integers(2**62))
-        generator = torch.Generator().manual_seed(seed)
         sizes = (heads, spec["kv_heads"], spec["d_head"], spec["d"])
-        spectra = gaussian_products(*sizes, layers, generator).numpy()
+        rng = stream(spec["seed"], "Gaussian products", draw)
+        spectra = gaussian_products(*sizes, layers, rng).numpy()
         example = spectra if example is None else example
         anchor = anchor_layer(spectra, spec["anchor"])
         residuals.append(without(fit_to_layer(spectra, anchor).residual, anchor).mean())
@@ -189,3 +181,14 @@ def by_head(shape: tuple[int, ...]) -> pl.DataFrame:
     """Return a row for each head of each layer, in order."""
     layer, head = np.indices(shape)
     return pl.DataFrame({"layer": layer.ravel(), "head": head.ravel()})
+
+
+def _of_file(file: spectra_file.SpectraFile, shape: Mapping[str, int] | None) -> Measurement:
+    maps = {"entropy": file.entropy, "normalised": file.normalised, "first_token": file.first_token}
+    rows = by_head(file.entropy.shape).with_columns(
+        operator_norm=file.spectra[..., 0].ravel(),
+        frobenius_norm=np.linalg.norm(file.spectra, axis=-1).ravel(),
+        **{name: pl.lit(None, pl.Float64) if x is None else x.ravel() for name, x in maps.items()},
+    )
+    arrays = {"spectra": file.spectra}
+    return Measurement(rows, arrays if shape is None else arrays | {"shape": np.array(list(shape.values()))})

@@ -31,8 +31,8 @@ def methods(config: HeadSpectraConfig, tables: Tables) -> Iterator[str]:
         f"{COLDEST:g} to {HOTTEST:g} over the layers, plus {NOISE:.0%} noise."
     )
     yield (
-        "Operators. For every layer, heads are matched with the anchor's one to one, so that absolute cosines "
-        "are largest in sum. Residuals |W − T V| / |W| are in Frobenius norm, from the factors, without "
+        "Operators. For every layer, heads are matched with the anchor's one to one, so that cosines are largest "
+        "in sum; T is at least 0. Residuals |W − T V| / |W| are in Frobenius norm, from the factors, without "
         "forming W. The rotation acts on queries and keys alike, as a change of basis of the residual stream "
         "does; its search starts where singular vectors match and climbs from there, so what it finds is a "
         "lower bound of the best fit, for the operators as for the random bases that they are compared "

@@ -68,9 +68,9 @@ class _Plan:
 
     def units(self) -> Iterator[Unit]:
         if self.subject.is_file:
-            yield self.unit(
-                "file", f"{self.subject.label}: its numbers", {"file": self.subject.fingerprint}, 0.1
-            )
+            shape = None if self.subject.shape is None else asdict(self.subject.shape)
+            spec = {"file": self.subject.fingerprint, "shape": shape}
+            yield self.unit("file", f"{self.subject.label}: its numbers", spec, 0.1)
         else:
             yield from self.of_model()
         if self.subject.shape is not None:

@@ -9,8 +9,8 @@ from functools import cache
 
 import numpy as np
 import polars as pl
-import torch
 
+from microtome.lab.seeds import stream
 from microtome.measure.gaussian import gaussian_products
 from microtome.measure.rescale import Anchor, Spectra, anchor_layer, fit_to_layer
 from microtome.studies.head_spectra.config import HeadSpectraConfig
@@ -79,8 +79,8 @@ def simulate(config: HeadSpectraConfig, rng: np.random.Generator, planted: bool)
 @cache
 def _gaussian(anchor: Anchor, draws: int, seed: int) -> Gaussian:
     """Return the null of the small models; all simulated runs share it, as they would share their sizes."""
-    generator = torch.Generator().manual_seed(seed)
-    drawn = gaussian_products(HEADS, GROUPS, D_HEAD, D, draws * LAYERS, generator).numpy()
+    rng = stream(seed, "Gaussian products of simulations")
+    drawn = gaussian_products(HEADS, GROUPS, D_HEAD, D, draws * LAYERS, rng).numpy()
     models = drawn.reshape(draws, LAYERS, HEADS, D_HEAD)
     residuals = []
     for spectra in models:
@@ -120,8 +120,7 @@ def _role(config: HeadSpectraConfig, truth: Truth, rng: np.random.Generator) -> 
 
 
 def _spectra(truth: Truth, rng: np.random.Generator) -> Spectra:
-    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    drawn = gaussian_products(HEADS, GROUPS, D_HEAD, D, LAYERS, generator).numpy()
+    drawn = gaussian_products(HEADS, GROUPS, D_HEAD, D, LAYERS, rng).numpy()
     if not truth.copies:
         return drawn
     copies = drawn[0] * (1 + NOISE * rng.standard_normal(drawn.shape))

@@ -60,7 +60,7 @@ PREDICTIONS = (
         id="operator-copy",
         claim="The operators themselves, not only their singular values, are multiples of the anchor's.",
         estimand=(
-            "Mean residual |W - T V| / |W| (Frobenius) of each head's metric W fitted by that head V of the "
+            "Mean residual |W - T V| / |W| (Frobenius, T >= 0) of each head's metric W fitted by the head V of the "
             "anchor layer that fits it best, one to one; over heads and layers without the anchor."
         ),
         scale="residual",

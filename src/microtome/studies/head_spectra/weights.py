@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,12 +38,12 @@ def factors(model: Model, spec: Mapping[str, Any], layer: int, anchor: int | Non
     temperature = COLDEST * (HOTTEST / COLDEST) ** (layer / (layers - 1))
     if layer == anchor:
         return of_anchor
-    noise = _noise(of_anchor.q, int(stream(spec["seed"], "planted", layer).integers(2**62)))
+    noise = _noise(of_anchor.q, stream(spec["seed"], "planted", layer))
     return Factors(temperature * (of_anchor.q + noise), of_anchor.k)
 
 
-def _noise(q: Tensor, seed: int) -> Tensor:
-    drawn = torch.randn(q.shape, generator=torch.Generator().manual_seed(seed)).to(q)
+def _noise(q: Tensor, rng: np.random.Generator) -> Tensor:
+    drawn = torch.from_numpy(rng.standard_normal(q.shape)).to(q)
     norms = torch.linalg.matrix_norm(q, keepdim=True) / torch.linalg.matrix_norm(drawn, keepdim=True)
     return NOISE * norms * drawn
 
