@@ -93,8 +93,9 @@ def store(twelve_layers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     folder = tmp_path_factory.mktemp("pages")
     small = {**SHORT, "model": str(twelve_layers), "layers": (4, 8)}
     for permutations in (19, 39):
-        package.run(STUDY, store=folder / "store", **{**small, "permutations": permutations})
-    package.run("head-spectra", store=folder / "others", model=(str(twelve_layers),), **SHORT_SPECTRA)
+        package.run(STUDY, store=folder / "store", threads=1, **{**small, "permutations": permutations})
+    others = {**SHORT_SPECTRA, "model": (str(twelve_layers),)}
+    package.run("head-spectra", store=folder / "others", threads=1, **others)
     return folder
 
 

@@ -1,6 +1,7 @@
 """Extraction and runs as a person types them, and every mistake: one message, exit code 2, nothing written."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from microtome import face
 from microtome.cli import main
 from microtome.studies.head_spectra import spectra_file
 from tests.studies.head_spectra.conftest import LAYERS, SHORT
@@ -20,23 +22,36 @@ def tokens(options: dict[str, Any]) -> list[str]:
     return [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
-TEXT = tokens({name: SHORT[name] for name in ("corpus", "blocks", "length")})
+OF_TEXT = ("corpus", "blocks", "length")
+TEXT = tokens({name: SHORT[name] for name in OF_TEXT})
+
+
+@pytest.fixture(scope="module")
+def whole(deep: Deep, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("extracted") / "spectra.json"
+    return face.extract_spectra(str(deep("untrained")), out, **{name: SHORT[name] for name in OF_TEXT})
 
 
 @pytest.fixture
-def extracted(deep: Deep, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
-    """A file as `microtome spectra extract` writes it."""
+def extracted(whole: Path, tmp_path: Path) -> Path:
+    """A copy of a file of spectra, for one test to damage."""
+    return Path(shutil.copy(whole, tmp_path / "spectra.json"))
+
+
+def test_extraction_says_what_to_do_next(
+    whole: Path, deep: Deep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "spectra.json"
     assert main(["spectra", "extract", str(deep("untrained")), "--out", str(out), *TEXT]) == 0
     assert f"--input {out}" in capsys.readouterr().out
-    return out
+    assert out.read_text("utf-8") == whole.read_text("utf-8")
 
 
 def test_what_is_extracted_reads_like_the_model(
     extracted: Path, deep: Deep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rest = tokens({name: SHORT[name] for name in ("draws", "permutations", "resamples")})
-    run = ["run", "head-spectra", *rest, *TEXT, "--store"]
+    run = ["run", "head-spectra", *rest, *TEXT, "--threads", "1", "--store"]
     assert main([*run, str(tmp_path / "a"), "--input", str(extracted)]) == 0
     said = capsys.readouterr().out
     assert "HYPOTHESIS SUPPORTED" in said
@@ -138,8 +153,6 @@ def test_a_mistake_that_a_model_shows(
 def test_one_model_twice_and_a_model_of_one_layer(
     tiny_model: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import shutil
-
     monkeypatch.chdir(tmp_path)
     model = str(tiny_model("llama"))
     words = ["run", "head-spectra", *TEXT, "--model"]

@@ -194,17 +194,24 @@ def measured(table: pl.DataFrame, column: str) -> bool:
 
 
 def models(verdicts: pl.DataFrame, subjects: Sequence[str]) -> Picture:
-    """Draw each claim's estimate and interval for every model, with the borders of both regions."""
+    """Draw each claim's estimate and interval for every model, over the two regions of each claim."""
     claims = [p for p in PREDICTIONS if not verdicts.filter(prediction=p.id)["value"].is_null().all()]
     picture = Picture(figsize=(9.4, (0.75 + 0.28 * len(subjects)) * len(claims) + 0.3), layout="constrained")
     for axes, prediction in zip(np.ravel(picture.subplots(len(claims), 1)), claims, strict=True):
         rows = verdicts.filter(prediction=prediction.id)
         at = [subjects.index(subject) for subject in rows["subject"]]
         widths = rows.select(below=pl.col("value") - pl.col("low"), above=pl.col("high") - pl.col("value"))
-        axes.errorbar(rows["value"], at, xerr=widths.to_numpy().T.clip(0), fmt="o", color=BLUE, capsize=3)
-        for region, colour in ((prediction.supported_if, GREEN), (prediction.falsified_if, VERMILION)):
-            for border in (bound for bounds in region.bounds for bound in bounds if np.isfinite(bound)):
-                axes.axvline(border, color=colour, linestyle="--", linewidth=1.2)
+        axes.errorbar(rows["value"], at, xerr=widths.to_numpy().T.clip(0), fmt="o", color=BLACK, capsize=3)
+        borders = np.ravel((prediction.supported_if.bounds, prediction.falsified_if.bounds))
+        for border in borders[np.isfinite(borders)]:
+            axes.plot(border, -0.5, alpha=0)  # so that both regions are in sight
+        left, right = axes.get_xlim()
+        for region, colour in ((prediction.supported_if, BLUE), (prediction.falsified_if, VERMILION)):
+            for low, high in region.bounds:
+                axes.axvspan(
+                    max(low, left), min(high, right), color=colour, alpha=0.14, linewidth=0, zorder=0
+                )
+        axes.set_xlim(left, right)
         axes.set_yticks(range(len(subjects)), subjects)
         axes.set_ylim(len(subjects) - 0.4, -0.6)
         axes.set_title(f"{prediction.id} ({prediction.scale})", fontsize=10)

@@ -19,8 +19,8 @@ def figures(config: HeadSpectraConfig, tables: Tables) -> Iterator[Figure]:
         yield Figure(
             "models",
             "Controlled: all models beside each other",
-            "Estimates with the intervals that one model alone would be judged by. Beyond the green border a claim is "
-            "supported, beyond the red one falsified; where the two coincide one is drawn over the other.",
+            "Estimates with the intervals that one model alone would be judged by. In the blue region a claim is "
+            "supported, in the red one falsified.",
             partial(drawings.models, verdicts, labels),
         )
     for i, label in enumerate(labels):
