@@ -69,7 +69,8 @@ def shapes(own: Own) -> Picture:
             right.plot(by_layer["layer"], by_layer["cosine_across_heads"], color=colour, label=name)
     middle.set(title="Each head across layers", xlabel="head", ylabel="mean cosine over pairs of layers")
     right.set(title="Heads within a layer", xlabel="layer", ylabel="mean cosine over pairs of heads")
-    middle.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in (middle, right):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _legend_below(picture, right)
     return picture
 
@@ -226,6 +227,7 @@ def _canvas(width: float = 7.2, height: float = 4.2) -> tuple[Picture, Axes]:
 
 def _by_layer(axes: Axes, label: str, anchor: int) -> None:
     axes.axvline(anchor, color=GREY, linewidth=1, linestyle=":", zorder=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("layer (dotted: the anchor)")
     axes.set_ylabel(label)
 
