@@ -1,1 +1,1 @@
-"""What microtome's captures cost, beside its peers': run `python -m benchmarks`."""
+"""What microtome costs beside its peers: run `python -m benchmarks`."""

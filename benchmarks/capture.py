@@ -1,27 +1,16 @@
-"""`python -m benchmarks`: parity, then time and peak memory of every contender, in one process."""
+"""Residual streams: parity with the bridge, then time and peak memory of every contender."""
 
-import argparse
-import os
-import platform
-import warnings
-from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
-from statistics import median
 from typing import Any
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-warnings.filterwarnings("ignore")
-
-RESULTS = Path(__file__).parent / "results"
-OURS = "microtome"
+from benchmarks.report import OURS, Report, about, markdown
 
 
 def measure(contender: dict, work: Any, repetitions: int) -> list[dict]:
     """Return one row for each contender; repetitions are interleaved, so that all are disturbed alike."""
     import torch
 
-    from benchmarks.meters import Spent, peak_bytes, spent
+    from benchmarks.meters import interleaved, peak_bytes, timings
 
     expected = contender[OURS](work)
     for name, call in contender.items():  # a warm-up, and a check that all return the same
@@ -29,80 +18,59 @@ def measure(contender: dict, work: Any, repetitions: int) -> list[dict]:
             real = slice(None) if work.last else work.mask.bool()
             error = float((ours[real] - theirs[real]).abs().max() / ours[real].abs().max())
             assert error < 1e-4, (name, work.name, error)
-    times: dict[str, list[Spent]] = {name: [] for name in contender}
-    names = list(contender)
-    for turn in range(repetitions):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            times[name].append(spent(lambda name=name: contender[name](work)))
-    memory = {name: peak_bytes(lambda name=name: contender[name](work)) for name in names}
+    calls = {name: lambda call=call: call(work) for name, call in contender.items()}
+    times = timings(interleaved(calls, repetitions), OURS)
+    memory = {name: peak_bytes(call) for name, call in calls.items()}
     return [
         {
             "workload": work.name,
             "contender": name,
-            "wall_s": median(spent.wall for spent in times[name]),
-            "cpu_s": median(spent.cpu for spent in times[name]),
-            "wall_ratio": median(a.wall / b.wall for a, b in zip(times[name], times[OURS], strict=True)),
-            "cpu_ratio": median(a.cpu / b.cpu for a, b in zip(times[name], times[OURS], strict=True)),
+            **times[name],
             "peak_mib": memory[name] / 2**20,
             "memory_ratio": memory[name] / memory[OURS],
             "repetitions": repetitions,
             "threads": torch.get_num_threads(),
         }
-        for name in names
+        for name in calls
     ]
 
 
-def table(rows: list[dict], parity: dict[str, float], about: dict[str, str]) -> str:
-    """Return the results as Markdown."""
-    lines = [
-        f"# Captures beside their peers, {about['date']}",
-        "",
-        *(f"- {k}: {v}" for k, v in about.items()),
-        "",
-    ]
+def tables(rows: list[dict], parity: dict[str, float]) -> list[str]:
+    """Return the results as lines of Markdown."""
+    lines = []
     for name in dict.fromkeys(row["workload"] for row in rows):
-        lines += [
-            f"## Residual stream: {name}",
-            "",
-            "| | wall time | / microtome's | CPU time | / microtome's | peak memory | / microtome's |",
-            "|---|---:|---:|---:|---:|---:|---:|",
-        ]
-        lines += [
-            f"| {row['contender']} | {row['wall_s'] * 1e3:.1f} ms | {row['wall_ratio']:.2f} "
-            f"| {row['cpu_s'] * 1e3:.1f} ms | {row['cpu_ratio']:.2f} "
-            f"| {row['peak_mib']:.1f} MiB | {row['memory_ratio']:.2f} |"
-            for row in rows
-            if row["workload"] == name
-        ]
-        lines.append("")
-    lines += [
-        "## Agreement with the bridge's hooks",
-        "",
-        "| site | largest relative difference |",
-        "|---|---:|",
-    ]
-    lines += [f"| {kind} | {error:.1e} |" for kind, error in parity.items()]
-    return "\n".join(lines) + "\n"
+        lines += [f"## Residual stream: {name}", ""]
+        lines += markdown(
+            ["", "wall time", "/ microtome's", "CPU time", "/ microtome's", "peak memory", "/ microtome's"],
+            [
+                [
+                    row["contender"],
+                    f"{row['wall_s'] * 1e3:.1f} ms",
+                    f"{row['wall_ratio']:.2f}",
+                    f"{row['cpu_s'] * 1e3:.1f} ms",
+                    f"{row['cpu_ratio']:.2f}",
+                    f"{row['peak_mib']:.1f} MiB",
+                    f"{row['memory_ratio']:.2f}",
+                ]
+                for row in rows
+                if row["workload"] == name
+            ],
+        )
+    lines += ["## Agreement with the bridge's hooks", ""]
+    return lines + markdown(
+        ["site", "largest relative difference"], [[kind, f"{error:.1e}"] for kind, error in parity.items()]
+    )
 
 
-def main() -> None:
-    """Measure, print and write `benchmarks/results/capture.{json,md}`."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--repetitions", type=int, default=9)
-    parser.add_argument("--threads", type=int, help="threads of PyTorch (default: its own choice)")
-    options = parser.parse_args()
-
-    import torch
-    import transformers
-
+def run(repetitions: int) -> Report:
+    """Measure every contender on every workload."""
     from benchmarks.contenders import REFERENCE, contenders, load_bridge
     from benchmarks.parity import TOLERANCE, differences
     from benchmarks.workloads import workloads
     from microtome.models import load_model
 
-    if options.threads:
-        torch.set_num_threads(options.threads)
     parity = differences(load_model(REFERENCE, device="cpu", attention="eager"), load_bridge())
+    assert max(parity.values()) <= TOLERANCE, parity
     model, contender = contenders()
     rows: list[dict] = []
     for work in workloads(model):
@@ -112,25 +80,13 @@ def main() -> None:
             if len(work.layers) == 1 or not name.endswith(("stopped", "stop_at_layer"))
         }
         print(f"measuring {work.name} ...", flush=True)
-        rows += measure(chosen, work, options.repetitions)
-    about = {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "model": f"{REFERENCE}, float32",
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-        "versions": f"torch {torch.__version__}, transformers {transformers.__version__}, "
-        f"transformer-lens {version('transformer-lens')}, nnsight {version('nnsight')}",
-        "method": f"one process, {options.repetitions} interleaved repetitions after a warm-up; ratios are "
-        "medians over repetitions; memory is the peak of PyTorch's allocator above the start",
-    }
-    from microtome.base.files import atomic, write_json
-
-    text = table(rows, parity, about)
-    print(text)
-    write_json(RESULTS / "capture.json", {"about": about, "rows": rows, "parity": parity})
-    with atomic(RESULTS / "capture.md") as path:
-        path.write_text(text, "utf-8")
-    assert max(parity.values()) <= TOLERANCE, parity
-
-
-if __name__ == "__main__":
-    main()
+        rows += measure(chosen, work, repetitions)
+    described = about(
+        f"{repetitions} interleaved repetitions after a warm-up; ratios are medians over repetitions; memory is "
+        "the peak of PyTorch's allocator above the start",
+        model=f"{REFERENCE}, float32",
+        peers=f"transformer-lens {version('transformer-lens')}, nnsight {version('nnsight')}",
+    )
+    return Report(
+        "Captures beside their peers", described, tables(rows, parity), {"rows": rows, "parity": parity}
+    )

@@ -1,8 +1,9 @@
-"""Time and peak memory of one call."""
+"""Time and peak memory of calls."""
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from statistics import median
 from typing import Any, NamedTuple
 
 from torch.profiler import ProfilerActivity, profile
@@ -22,6 +23,29 @@ def spent(call: Callable[[], Any]) -> Spent:
     wall, cpu = time.perf_counter(), time.process_time()
     call()
     return Spent(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def interleaved(calls: Mapping[str, Callable[[], Any]], repetitions: int) -> dict[str, list[Spent]]:
+    """Return what each call took each time; turns rotate, so that all are disturbed alike. Warm up before."""
+    times: dict[str, list[Spent]] = {name: [] for name in calls}
+    names = list(calls)
+    for turn in range(repetitions):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            times[name].append(spent(calls[name]))
+    return times
+
+
+def timings(times: dict[str, list[Spent]], reference: str) -> dict[str, dict[str, float]]:
+    """Return each call's median times in seconds, and the medians of their ratios to the reference's."""
+    return {
+        name: {
+            "wall_s": median(spent.wall for spent in own),
+            "cpu_s": median(spent.cpu for spent in own),
+            "wall_ratio": median(a.wall / b.wall for a, b in zip(own, times[reference], strict=True)),
+            "cpu_ratio": median(a.cpu / b.cpu for a, b in zip(own, times[reference], strict=True)),
+        }
+        for name, own in times.items()
+    }
 
 
 def peak_bytes(call: Callable[[], Any]) -> int:

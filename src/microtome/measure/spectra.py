@@ -5,10 +5,10 @@ Two routes, in float64. With ``K K' = M M'`` (Cholesky), the squares of the valu
 computed, and heads without a sufficient bound take the other route: ``Q' = U R`` and ``K' = V S`` (QR), then the values
 of ``R S'``.
 
-Measured on two cores: for heads of 576 x 64, three to a key, a third of the time is the Gram products, at the machine's
-rate, and a half is LAPACK's eigenvalues; for 4096 x 128 nearly all is Gram products. One Cholesky factor and eigenvalues
-take .8 of the time of two factors and singular values, and .3 to .5 of QR's. Float32 products take half the time, but
-leave nothing to certify. Threads over heads gain at most 15 %, and products of the lower triangle alone nothing.
+Measured on two cores: for heads of 576 x 64, three to a key, a third of the time is the Gram products, at the
+machine's rate, and a half is LAPACK's eigenvalues; for 4096 x 128 nearly all is Gram products. One Cholesky factor and
+eigenvalues take .8 of the time of two factors and singular values, and .3 to .6 of QR's. Float32 products take half the
+time, but leave nothing to certify. Threads over heads gain at most 15 %, and products of the lower triangle nothing.
 """
 
 from typing import NamedTuple
@@ -24,7 +24,7 @@ ROUNDOFF = 1.01 * torch.finfo(torch.float64).eps / 2
 """Of one operation; the 1 % covers products of roundings."""
 SMALLEST = 1e-280
 """Squared norms below this may have lost digits to underflow."""
-COLUMNS = 128
+COLUMNS = 256
 """Taken to float64 together: few enough for the copy to stay in cache, which saves a third at ``d`` = 4096."""
 
 
