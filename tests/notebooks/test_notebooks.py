@@ -63,8 +63,11 @@ def html_of(cell: Any) -> str:
     return "".join(output.get("data", {}).get("text/html", "") for output in cell.get("outputs", []))
 
 
-def test_there_is_a_notebook_for_each_study() -> None:
-    assert {path.stem for path in NOTEBOOKS} == {name.replace("-", "_") for name in registry.names()}
+def test_each_notebook_is_of_a_study_and_an_original_that_is_a_notebook_has_one() -> None:
+    names = {name.replace("-", "_"): registry.load(name).original for name in registry.names()}
+    found = {path.stem for path in NOTEBOOKS}
+    assert found <= names.keys()
+    assert {name for name, original in names.items() if "notebook" in original.project} <= found
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
