@@ -156,7 +156,7 @@ def test_values_that_are_not_certified_make_the_spectral_claims_invalid(planted:
 def test_what_was_not_measured_is_missing_with_its_reason(planted: Data) -> None:
     (subject,) = planted
     bare = Role(subject.roles["model"].spectra, anchor=3)
-    data = (replace(subject, roles={"model": bare}, gaussian=None, is_file=True),)
+    data = (replace(subject, roles={"model": bare}, gaussian=None),)
     estimates = analysed(data).estimates
     assert all(estimate.value is None for estimate in estimates.values())
     assert "d_model" in (estimates["spectral-copy"].reason or "")

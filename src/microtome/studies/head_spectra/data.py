@@ -67,7 +67,6 @@ class Subject:
     unknown."""
     gaussian: Gaussian | None
     """None for a file that does not say its sizes."""
-    is_file: bool
 
 
 Data = tuple[Subject, ...]
@@ -91,7 +90,7 @@ def gather(config: HeadSpectraConfig, units: Sequence[Unit], measured: Mapping[s
                 role: _role(config, [unit for unit in own if unit.spec["role"] == role], measured)
                 for role in dict.fromkeys(unit.spec["role"] for unit in own)
             }
-        subjects.append(Subject(label, roles, gaussian, one in files))
+        subjects.append(Subject(label, roles, gaussian))
     return tuple(subjects)
 
 

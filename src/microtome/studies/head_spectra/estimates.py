@@ -33,7 +33,7 @@ def estimates_of(
     config: HeadSpectraConfig, subject: Subject, role: str, levels: Sequence[float]
 ) -> dict[str, Estimate]:
     """Return all estimates of one role of a subject."""
-    analyst = _Analyst(config, subject.roles[role], subject.gaussian, levels, (subject.label, role))
+    analyst = _Analyst(config, subject.roles[role], subject.gaussian, levels, role)
     return {
         "spectral-copy": analyst.spectral_copy(),
         "shared-shape": analyst.shared_shape(),
@@ -62,18 +62,18 @@ class _Analyst:
         role: Role,
         gaussian: Gaussian | None,
         levels: Sequence[float],
-        names: tuple[str, ...],
+        name: str,
     ) -> None:
         self.config = config
         self.role = role
         self.gaussian = gaussian
         self.levels = levels
-        self.names = names
+        self.name = name
         self.n = len(role.spectra) - 1
         self.fit = fit_to_layer(role.spectra, role.anchor)
 
     def rng(self, *purpose: str) -> np.random.Generator:
-        return stream(self.config.seed, "analysis", *self.names, *purpose)
+        return stream(self.config.seed, "analysis", self.name, *purpose)
 
     def missing(self, reason: str) -> Estimate:
         return Estimate.missing(reason, n=self.n, unit=UNIT, method=METHOD)

@@ -7,14 +7,12 @@ import torch
 
 from microtome.base.errors import UserError
 from microtome.base.progress import progress
-from microtome.measure.spectra import product_singular_values
-from microtome.models import load_model
 from microtome.studies.head_spectra import spectra_file
 from microtome.studies.head_spectra.config import HeadSpectraConfig
 from microtome.studies.head_spectra.entropy import attention_entropy
 from microtome.studies.head_spectra.inputs import blocks_of, fingerprints
-from microtome.studies.head_spectra.metric import metric_factors
-from microtome.studies.head_spectra.weights import options
+from microtome.studies.head_spectra.measure import HeadSpectraBench
+from microtome.studies.head_spectra.plan import METRIC, Shape
 
 
 def extract(config: HeadSpectraConfig, out: Path) -> None:
@@ -27,27 +25,23 @@ def extract(config: HeadSpectraConfig, out: Path) -> None:
     if out.is_dir():
         raise UserError(f"expected a file to write to; '{out}' is a folder")
     found = fingerprints(config)
-    model = load_model(reference, device=config.device, attention="eager")
-    metric = {name: getattr(config, name) for name in ("norm_gains", "head_norm_gains", "biases", "offset")}
-    layers = model.anatomy.layers
-    with progress(f"Singular values of {reference}", layers, "layers") as advance:
-        spectra, width = [], 0
-        for layer in range(layers):
-            factors = metric_factors(model, layer, options(metric))
-            spectra.append(product_singular_values(factors.q, factors.k).values.cpu().numpy())
-            width = factors.q.shape[-1]
-            advance(1)
+    bench = HeadSpectraBench(config)
+    metric = {name: getattr(config, name) for name in METRIC}
+    spec = {"model": found["model 1"], "role": "model", **metric}
+    spectra = bench.spectra(spec).arrays
+    shape = Shape(*spectra["shape"].tolist())
+    model = bench.model(spec)
     tokens = torch.from_numpy(blocks_of(config, model.tokenizer).tokens).long()
     with progress(f"Attention entropy of {reference}", config.blocks, "blocks") as advance:
         entropy = attention_entropy(model, tokens, batch_size=config.batch_size, advance=advance)
     file = spectra_file.SpectraFile(
-        spectra=np.stack(spectra),
+        spectra=np.asarray(spectra["spectra"]),
         entropy=entropy.mean,
         normalised=entropy.normalised,
         first_token=entropy.first_token,
-        d_model=width,
-        kv_heads=model.anatomy.kv_heads,
-        d_head=model.anatomy.d_head,
+        d_model=shape.d,
+        kv_heads=shape.kv_heads,
+        d_head=shape.d_head,
     )
     text = {"corpus": config.corpus, "blocks": config.blocks, "length": config.length}
     about = {"model": reference, "fingerprints": found, "metric": metric, "text": text}

@@ -19,6 +19,8 @@ from microtome.studies.head_spectra.config import HeadSpectraConfig
 NAME = "head-spectra"
 VERSION = 1
 ROLES = ("model", "untrained", "planted")
+METRIC = ("norm_gains", "head_norm_gains", "biases", "offset")
+"""Options that change what the metric holds."""
 BLOCKS_A_UNIT = 4
 DRAWS_A_UNIT = 100
 
@@ -62,9 +64,7 @@ class _Plan:
         self.config = config
         self.subject = subject
         self.corpus = corpus
-        self.metric = {
-            name: getattr(config, name) for name in ("norm_gains", "head_norm_gains", "biases", "offset")
-        }
+        self.metric = {name: getattr(config, name) for name in METRIC}
 
     def units(self) -> Iterator[Unit]:
         if self.subject.is_file:

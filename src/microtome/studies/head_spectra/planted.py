@@ -70,7 +70,6 @@ def simulate(config: HeadSpectraConfig, rng: np.random.Generator, planted: bool)
                 "planted": _role(config, EFFECT, rng),
             },
             gaussian,
-            is_file=False,
         )
         for label in config.labels
     )

@@ -10,6 +10,7 @@ from torch import Tensor
 from microtome.lab.seeds import stream
 from microtome.models import Model
 from microtome.studies.head_spectra.metric import Factors, MetricOptions, metric_factors
+from microtome.studies.head_spectra.plan import METRIC
 
 NOISE = 0.02
 """Norm of the noise on planted queries, relative to theirs."""
@@ -19,9 +20,7 @@ COLDEST, HOTTEST = 0.5, 2.0
 
 def options(spec: Mapping[str, Any]) -> MetricOptions:
     """Return the metric's options as a unit's spec gives them."""
-    return MetricOptions(
-        **{name: spec[name] for name in ("norm_gains", "head_norm_gains", "biases", "offset")}
-    )
+    return MetricOptions(**{name: spec[name] for name in METRIC})
 
 
 def factors(model: Model, spec: Mapping[str, Any], layer: int, anchor: int | None = None) -> Factors:
