@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers.activations import ACT2FN
 
 from microtome.base.errors import UserError
 from microtome.models import Model, Rotary
@@ -130,6 +131,28 @@ def test_settings_recompute_the_attention_pattern(model: Model, layer: int) -> N
     close(seen[f"z.{layer}"].double(), torch.einsum("bhps,bshd->bphd", pattern, values))
 
 
+@pytest.mark.parametrize("layer", [0, 2])
+def test_mlp_weights_recompute_neurons_and_mlp_output(model: Model, layer: int) -> None:
+    anatomy = model.anatomy
+    weights = model.mlp_weights(layer)
+    before = f"resid_pre.{layer}" if anatomy.parallel else f"resid_mid.{layer}"
+    seen = read(model, [before, f"mlp_post.{layer}", f"mlp_out.{layer}"])
+    with torch.no_grad():
+        x = submodule(model, anatomy.norms["mlp"], layer)(seen[before])
+    h = [
+        torch.einsum("bpm,nm->bpn", x, matrix) + (0 if bias is None else bias)
+        for matrix, bias in zip(weights.in_, weights.in_biases, strict=True)
+    ]
+    h[0] = ACT2FN[anatomy.activation](h[0])
+    neurons = h[0] * h[1] if anatomy.gated else h[0]
+    close(neurons, seen[f"mlp_post.{layer}"])
+    out = torch.einsum("bpn,mn->bpm", neurons, weights.out)
+    out = out if weights.out_bias is None else out + weights.out_bias
+    if "mlp_post" in anatomy.norms:
+        out = submodule(model, anatomy.norms["mlp_post"], layer)(out)
+    close(seen[f"mlp_out.{layer}"], out)
+
+
 def test_neurons_recompute_the_mlp(model: Model) -> None:
     seen = read(model, ["mlp_post.1", "mlp_out.1"])
     out = model.anatomy.point("mlp_post.1").find(model.module)
@@ -185,3 +208,4 @@ def test_gemma3_inside_the_image_model_has_its_paths_there() -> None:
         anatomy.point(site).find(module)
     assert anatomy.model_type == "gemma3"
     assert anatomy.attention_weights(module, 1).o.shape == (4, 32, 16)
+    assert anatomy.mlp_weights(module, 1).out.shape == (32, 48)

@@ -7,10 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from microtome.models.anatomy import Anatomy, AttentionWeights, Rotary
+    from microtome.models.anatomy import Anatomy, AttentionWeights, MLPWeights, Rotary
     from microtome.models.fingerprints import fingerprint
     from microtome.models.hookpoint import HookPoint
     from microtome.models.load import Model, load_anatomy, load_model, load_tokenizer
+    from microtome.models.permuted import permuted_copy
     from microtome.models.sites import Site, parse_site
     from microtome.models.untrained import untrained_twin
 
@@ -18,6 +19,7 @@ __all__ = [
     "Anatomy",
     "AttentionWeights",
     "HookPoint",
+    "MLPWeights",
     "Model",
     "Rotary",
     "Site",
@@ -26,6 +28,7 @@ __all__ = [
     "load_model",
     "load_tokenizer",
     "parse_site",
+    "permuted_copy",
     "untrained_twin",
 ]
 
@@ -33,6 +36,7 @@ _HOMES = {
     "Anatomy": "anatomy",
     "AttentionWeights": "anatomy",
     "HookPoint": "hookpoint",
+    "MLPWeights": "anatomy",
     "Model": "load",
     "Rotary": "anatomy",
     "Site": "sites",
@@ -41,6 +45,7 @@ _HOMES = {
     "load_model": "load",
     "load_tokenizer": "load",
     "parse_site": "sites",
+    "permuted_copy": "permuted",
     "untrained_twin": "untrained",
 }
 

@@ -58,6 +58,26 @@ class AttentionWeights:
 
 
 @dataclass(frozen=True)
+class MLPWeights:
+    """The projections of one layer's MLP, laid out alike everywhere: row ``i`` of each is neuron ``i``'s.
+
+    With ``x`` the normalised residual stream and ``h[j] = in_[j] x + in_biases[j]``, the neurons are
+    ``mlp_post = act(h[0])``, or ``act(h[0]) * h[1]`` in a gated MLP, and ``mlp_out = out mlp_post + out_bias``,
+    normed once more where the anatomy has the norm ``mlp_post``.
+    The tensors are views of the model's own weights.
+    """
+
+    in_: tuple[Tensor, ...]
+    """Each ``[d_mlp, d_model]``: the one input projection, or the gate's and the up projection"""
+    in_biases: tuple[Tensor | None, ...]
+    """Of each input projection: ``[d_mlp]``"""
+    out: Tensor
+    """``[d_model, d_mlp]``"""
+    out_bias: Tensor | None
+    """``[d_model]``"""
+
+
+@dataclass(frozen=True)
 class Anatomy:
     """Where an architecture keeps its parts. Paths are dotted, from the causal language model.
 
@@ -78,8 +98,6 @@ class Anatomy:
     context: int
     """The longest sequence that the architecture was made for, in tokens."""
     activation: str
-    gated: bool
-    """Whether the MLP multiplies its activation by a second projection."""
     parallel: bool
     """Whether attention and MLP of a layer read the same residual stream."""
     decoder: str
@@ -88,6 +106,8 @@ class Anatomy:
     layer: str
     final_norm: str
     head: str
+    mlp_in: tuple[str, ...]
+    """The projections from which a layer's MLP computes its neurons; the gate's is the first of two."""
     norms: Mapping[str, str]
     """The norms of a layer by their role: ``attention``, ``mlp``, and where they exist ``attention_post``,
     ``mlp_post``, ``q``, ``k``."""
@@ -107,6 +127,11 @@ class Anatomy:
     """Whether projections store ``[in, out]`` (GPT-2) instead of ``[out, in]``."""
     lacks: Mapping[str, str] | None = None
     """For each kind of site that the architecture lacks: why."""
+
+    @property
+    def gated(self) -> bool:
+        """Whether the MLP multiplies its activation by a second projection."""
+        return len(self.mlp_in) == 2
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -179,6 +204,25 @@ class Anatomy:
         out = z.find(model)
         weight = self._matrix(out).unflatten(1, (self.heads, self.d_head)).movedim(1, 0)
         return AttentionWeights(q[0], k[0], v[0], weight, q[1], k[1], v[1], _parameter(out, "bias"))
+
+    def mlp_weights(self, model: nn.Module, layer: int) -> MLPWeights:
+        """Return the MLP projections of a layer, neurons in the order of ``mlp_post``.
+
+        Args:
+            model: The causal language model that this anatomy describes.
+            layer: The layer, counted from 0.
+
+        Raises:
+            UserError: If the layer is out of range.
+        """
+        out = self.point(Site("mlp_post", layer)).find(model)
+        modules = [model.get_submodule(path.format(layer)) for path in self.mlp_in]
+        return MLPWeights(
+            in_=tuple(self._matrix(module) for module in modules),
+            in_biases=tuple(_parameter(module, "bias") for module in modules),
+            out=self._matrix(out),
+            out_bias=_parameter(out, "bias"),
+        )
 
     def _projection(self, model: nn.Module, point: HookPoint) -> tuple[Tensor, Tensor | None]:
         module = point.find(model)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from microtome.base.errors import UserError, did_you_mean
 from microtome.models.anatomies import anatomy_of
-from microtome.models.anatomy import Anatomy, AttentionWeights
+from microtome.models.anatomy import Anatomy, AttentionWeights, MLPWeights
 from microtome.models.fingerprints import fingerprint_of
 from microtome.models.quiet import quiet
 from microtome.models.reference import Source, resolve
@@ -41,6 +41,10 @@ class Model:
     def attention_weights(self, layer: int) -> AttentionWeights:
         """Return the attention projections of a layer, one matrix for each head."""
         return self.anatomy.attention_weights(self.module, layer)
+
+    def mlp_weights(self, layer: int) -> MLPWeights:
+        """Return the MLP projections of a layer, neurons in the order of ``mlp_post``."""
+        return self.anatomy.mlp_weights(self.module, layer)
 
     def rotary_frequencies(self, layer: int) -> torch.Tensor | None:
         """Return a layer's inverse rotary frequencies; see ``models.rotary``."""
