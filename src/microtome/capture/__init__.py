@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from microtome.capture.activations import Captured, capture
     from microtome.capture.interventions import Ablate, Add, Intervention, Patch, intervene
+    from microtome.capture.neurons import Effects, NeuronEdit, edit_effects
     from microtome.capture.prefix import SharedPrefix, shared_prefix
     from microtome.capture.reductions import Accumulator
     from microtome.capture.scoring import logprobs, nats_per_token
@@ -19,10 +20,13 @@ __all__ = [
     "Accumulator",
     "Add",
     "Captured",
+    "Effects",
     "Intervention",
+    "NeuronEdit",
     "Patch",
     "SharedPrefix",
     "capture",
+    "edit_effects",
     "intervene",
     "logprobs",
     "nats_per_token",
@@ -35,10 +39,13 @@ _HOMES = {
     "Accumulator": "reductions",
     "Add": "interventions",
     "Captured": "activations",
+    "Effects": "neurons",
     "Intervention": "interventions",
+    "NeuronEdit": "neurons",
     "Patch": "interventions",
     "SharedPrefix": "prefix",
     "capture": "activations",
+    "edit_effects": "neurons",
     "intervene": "interventions",
     "logprobs": "scoring",
     "nats_per_token": "scoring",
