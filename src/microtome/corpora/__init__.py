@@ -6,9 +6,20 @@
 [(4, 128), (4, 128)]
 """
 
+from microtome.corpora.alignment import AlignedText, align
 from microtome.corpora.corpus import Corpus, RandomTokens, in_held_out
 from microtome.corpora.encoding import Tokenizer
 from microtome.corpora.load import load_corpus
 from microtome.corpora.packing import PackedTokens, pack
 
-__all__ = ["Corpus", "PackedTokens", "RandomTokens", "Tokenizer", "in_held_out", "load_corpus", "pack"]
+__all__ = [
+    "AlignedText",
+    "Corpus",
+    "PackedTokens",
+    "RandomTokens",
+    "Tokenizer",
+    "align",
+    "in_held_out",
+    "load_corpus",
+    "pack",
+]
