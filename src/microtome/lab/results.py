@@ -1,7 +1,7 @@
 """From stored measurements to verdicts: gather, analyse, decide, and the files that hold it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ ALPHA = 0.05
 ROWS = "rows.parquet"
 VERDICTS = "verdicts.json"
 TABLES = "tables"
+EXPORTS = "exports"
+"""Where tables lie that are meant for other programs, as Parquet and as JSON."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Results:
 
     frames: "Mapping[str, pl.DataFrame]"
     verdicts: dict[str, Any]
+    exports: "Mapping[str, pl.DataFrame]" = field(default_factory=dict)
 
 
 def conclude(layout: Layout, threads: int, registered: Registered) -> Results:
@@ -44,16 +47,20 @@ def conclude(layout: Layout, threads: int, registered: Registered) -> Results:
     verdicts = decide(predictions, analysis.estimates, analysis.controls, ALPHA)
     frames = {ROWS: joined_rows(measured)}
     frames |= {f"{TABLES}/{name}.parquet": table for name, table in tables.items()}
-    return Results(frames, _as_json(layout, analysis, tables, verdicts, registered))
+    exports = {f"{EXPORTS}/{name}": table for name, table in study.exports(config, tables).items()}
+    return Results(frames, _as_json(layout, analysis, tables, verdicts, registered), exports)
 
 
 def write_results(folder: Path, results: Results) -> dict[str, str]:
     """Write a run's result files and return their checksums by path."""
-    for name, frame in results.frames.items():
+    parquet = {**results.frames, **{f"{name}.parquet": frame for name, frame in results.exports.items()}}
+    for name, frame in parquet.items():
         with atomic(folder / name) as temporary:
             frame.write_parquet(temporary)
-    write_json(folder / VERDICTS, results.verdicts)
-    return {name: sha256_file(folder / name) for name in (*results.frames, VERDICTS)}
+    values = {VERDICTS: results.verdicts} | {f"{name}.json": x.to_dicts() for name, x in results.exports.items()}
+    for name, value in values.items():
+        write_json(folder / name, value)
+    return {name: sha256_file(folder / name) for name in (*parquet, *values)}
 
 
 def joined_rows(measured: Mapping[str, Measurement]) -> "pl.DataFrame":

@@ -259,6 +259,10 @@ class Study(ABC):
     def tables(self, config: Any, data: Any) -> Tables:
         """Return the numbers behind figures and published rules; each is stored as ``tables/<name>.parquet``."""
 
+    def exports(self, config: Any, tables: Tables) -> Tables:
+        """Return what other programs should find, each as ``exports/<name>.parquet`` and ``.json``."""
+        return {}
+
     @abstractmethod
     def figures(self, config: Any, tables: Tables) -> Iterable[Figure]:
         """Return the figures of the page, in its order."""
