@@ -49,7 +49,13 @@ def test_correlations_are_those_of_rotated_data(seed, m, d):
     slow = np.array([slow_correlations(x, y, q) for q in qs])
     found = torch.stack([rotated_correlations(*moments(x, y), q) for q in qs])
     np.testing.assert_allclose(found, slow, atol=1e-6)
-    np.testing.assert_allclose(rotation_maxima(*moments(x, y), iter(qs)), slow.max(2), atol=1e-6)
+    maxima = rotation_maxima(*moments(x, y), iter(qs))
+    np.testing.assert_allclose(maxima.r, slow.max(2), atol=1e-6)
+    spread = np.array([(y @ q.numpy()).std(0) for q in qs])
+    np.testing.assert_allclose(maxima.sd, np.take_along_axis(spread, maxima.index.numpy(), 1), rtol=1e-6)
+    np.testing.assert_allclose(
+        np.take_along_axis(slow, maxima.index.numpy()[..., None], 2)[..., 0], maxima.r, atol=1e-6
+    )
     same = min(m, d)
     mean = mean_rotated_same_index(*moments(x, y), iter(qs))
     np.testing.assert_allclose(mean[:same], slow.mean(0).diagonal(), atol=1e-6)
@@ -80,7 +86,7 @@ def test_constants_have_no_correlation():
     expected[1], expected[:, 2] = True, True
     np.testing.assert_array_equal(found.isnan(), expected)
     swap = torch.eye(4)[[2, 1, 0, 3]]
-    maxima = rotation_maxima(c_xy, sd_x, c_yy, [torch.eye(4), swap])
+    maxima = rotation_maxima(c_xy, sd_x, c_yy, [torch.eye(4), swap]).r
     np.testing.assert_array_equal(maxima.isnan(), [[False, True, False]] * 2)
     plain = np.corrcoef(x[:, 0], y[:, [0, 1, 3]].T)[0, 1:]
     assert maxima[0, 0] == pytest.approx(plain.max())
@@ -137,7 +143,7 @@ def test_the_baseline_of_unrelated_gaussians_is_the_simulated_maximum():
     n, m, d = 400, 60, 50
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((n, m)), rng.standard_normal((n, d))
-    found = rotation_maxima(*moments(x, y), rotations(1, 20, d)).mean()
+    found = rotation_maxima(*moments(x, y), rotations(1, 20, d)).r.mean()
     simulated = np.mean(
         [
             np.corrcoef(rng.standard_normal((n, m)).T, rng.standard_normal((n, d)).T)[:m, m:].max(1)

@@ -8,10 +8,11 @@ The baseline is that of Gurnee et al. 2024 (arXiv 2401.12181): the excess of a n
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 
@@ -52,27 +53,44 @@ def rotated_correlations(
     return r
 
 
+@dataclass(frozen=True)
+class Maxima:
+    """The rotated neurons that correlate most with each variable, for each rotation."""
+
+    r: Float[Tensor, "rotations m"]
+    """nan where no correlation is defined."""
+    index: Int[Tensor, "rotations m"]
+    sd: Float[Tensor, "rotations m"]
+    """Standard deviation of that rotated neuron."""
+
+
 def rotation_maxima(
     c_xy: Float[Tensor, "m d"],
     sd_x: Float[Tensor, "m"],
     c_yy: Float[Tensor, "d d"],
     rotations: Iterable[Tensor],
-) -> Float[Tensor, "rotations m"]:
+) -> Maxima:
     """Return the largest of each ``rotated_correlations`` over the neurons, leaving out those that are nan.
 
-    Rotations are used one at a time, so a generator of them needs memory for one. nan where all are nan.
+    Rotations are used one at a time, so a generator of them needs memory for one.
 
     Raises:
         ValueError: no rotation.
     """
     c_yy = c_yy.to(c_xy)
 
-    def largest(q: Tensor) -> Tensor:
-        r = rotated_correlations(c_xy, sd_x, c_yy, q)
-        most = r.masked_fill_(r.isnan(), -torch.inf).amax(1)
-        return most.masked_fill(most == -torch.inf, torch.nan)
+    def largest(q: Tensor) -> tuple[Tensor, ...]:
+        q = q.to(c_xy)
+        sd = _rotated_sd(c_yy, q)
+        r = c_xy @ q
+        r /= _positive(sd_x.to(c_xy))[:, None]
+        r /= sd
+        most, index = r.masked_fill_(r.isnan(), -torch.inf).max(1)
+        return most.masked_fill(most == -torch.inf, torch.nan), index, sd[index]
 
-    return _stacked(largest(q) for q in rotations)
+    found = [largest(q) for q in rotations]
+    r, index, sd = (_stacked(one[i] for one in found) for i in range(3))
+    return Maxima(r, index, sd)
 
 
 def mean_rotated_same_index(
@@ -112,7 +130,7 @@ def _positive(sd: Float[Tensor, "m"]) -> Float[Tensor, "m"]:
     return sd.where(sd > 0, torch.nan)
 
 
-def _stacked(rows: Iterable[Tensor]) -> Float[Tensor, "rotations m"]:
+def _stacked(rows: Iterable[Tensor]) -> Shaped[Tensor, "rotations m"]:
     rows = list(rows)
     if not rows:
         raise ValueError("expected at least 1 rotation, got none")

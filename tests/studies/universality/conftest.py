@@ -14,7 +14,7 @@ from microtome.lab.study import Measurement
 from microtome.studies.universality import matches
 from microtome.studies.universality.plan import Comparison, Side
 from microtome.studies.universality.scoring import score
-from microtome.studies.universality.selection import select
+from microtome.studies.universality.selection import rotation, select
 from tests.tiny import WORDS
 
 SHORT: dict[str, Any] = {
@@ -86,7 +86,9 @@ class Experiment:
         documents = list(self.comparison.halves[1])
         x, y = next(self.blocks(self.spec, documents))
         words = torch.arange(len(x[0])) % 5
-        arrays = score(x, y, selected, len(documents), max(1, len(documents) // 10), shifts, words)
+        rotations = [rotation(0, draw, self.spec["b"]["neurons"]) for draw in range(self.spec["rotations"])]
+        group = max(1, len(documents) // 10)
+        arrays = score(x, y, selected, len(documents), group, shifts, words, rotations)
         return matches.scores([Measurement(pl.DataFrame(), arrays)])
 
     def run(self, shifts: int = 19) -> tuple[matches.Selected, matches.Scores, pl.DataFrame]:

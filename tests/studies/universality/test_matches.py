@@ -7,6 +7,7 @@ import torch
 from microtome.measure.pearson import paired_pearson, pearson
 from microtome.studies.universality.controls import false_alarms
 from microtome.studies.universality.data import Matched
+from microtome.studies.universality.selection import rotation
 from tests.studies.universality.conftest import Activations, Experiment
 
 
@@ -70,8 +71,16 @@ def test_numbers_equal_those_of_direct_computation() -> None:
     for shift in range(1, 12):
         moved = np.roll(other_b, shift, 0).reshape(-1, 40)[:, best]
         np.testing.assert_allclose(scores.null[shift - 1], paired_pearson(flat[0], moved), atol=1e-5)
-    whole = scores.over(lambda values: float(values.mean()))(np.arange(len(scores.rows))[None])
-    np.testing.assert_allclose(whole, scores.r.mean(), atol=1e-6)
+    for draw in range(2):
+        turned = [side @ rotation(0, draw, 20).double().numpy() for side in np.split(half_b, 2, 1)]
+        of_half = pearson(half_a, np.hstack(turned))
+        np.testing.assert_array_equal(selected.turned[draw], of_half.argmax(1))
+        other = np.hstack([side @ rotation(0, draw, 20).double().numpy() for side in np.split(flat[1], 2, 1)])
+        np.testing.assert_allclose(
+            scores.rotated[draw], paired_pearson(flat[0], other[:, of_half.argmax(1)]), atol=1e-5
+        )
+    whole = scores.over(lambda excess: float(excess.mean()))(np.arange(len(scores.rows))[None])
+    np.testing.assert_allclose(whole, scores.excess.mean(), atol=1e-6)
     firing = (np.abs(flat[0]) > np.sqrt((half_a**2).mean(0))).mean(0)
     np.testing.assert_allclose(frame["firing"], firing, atol=0.02)
 
@@ -130,5 +139,5 @@ def test_stripes_join_to_what_one_pass_finds(at_once: int) -> None:
     whole, parts = experiment.select(), experiment.select(at_once)
     for name in ("index", "mutual", "assigned"):
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name), err_msg=name)
-    for name in ("r", "rotated", "mean_a", "sd_a", "mean_b", "sd_b"):
+    for name in ("r", "rotated", "turned", "turned_sd", "mean_a", "sd_a", "mean_b", "sd_b"):
         np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), atol=1e-6, err_msg=name)

@@ -49,7 +49,7 @@ def _untrained(config: UniversalityConfig, data: Data) -> ControlResult:
 
 def false_alarms(config: UniversalityConfig, matched: Matched) -> np.ndarray:
     """Return how many neurons each shift of B's documents would call universal, judged by all other shifts."""
-    null, baseline = matched.scores.null, matched.selected.baseline
+    null, baseline = matched.scores.null, matched.scores.baseline
     counts = []
     for i, observed in enumerate(null):
         p = pooled_p(observed, np.delete(null, i, 0))

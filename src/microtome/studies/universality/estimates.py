@@ -12,7 +12,7 @@ from microtome.measure.nulls import permutation_p, smallest_p
 from microtome.measure.overlap import matched_controls, strata_of
 from microtome.measure.sign_flips import sign_flip_test
 from microtome.studies.universality.config import UniversalityConfig
-from microtome.studies.universality.data import Data, Matched, Published
+from microtome.studies.universality.data import Data, Published
 from microtome.studies.universality.thresholds import action_quanta
 
 NO_PAIR = "there is no second model; give one (option model_b)"
@@ -40,14 +40,6 @@ def estimates_of(config: UniversalityConfig, data: Data, levels: Sequence[float]
         "task-bearing": analyst.lost("task-bearing", None),
         "irreducible": analyst.irreducible(),
     }
-
-
-def excess_statistic(
-    matched: Matched, reduce: Callable[[np.ndarray], float]
-) -> Callable[[np.ndarray], float]:
-    """Return a statistic of held-out correlations: ``reduce`` of the neurons' excess over rotations."""
-    baseline = matched.selected.baseline
-    return lambda r: reduce(r - baseline)
 
 
 def spectral_pairs(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
@@ -114,7 +106,7 @@ class _Analyst:
             return self.missing(NO_PAIR, GROUPS)
         found = self.of_excess("beyond-rotations", lambda excess: float(np.nanmean(excess)))
         exchanged = self.matched.scores.exchanged(self.rng("exchanged"), max(199, self.config.permutations))
-        draws = np.nanmean(exchanged - self.matched.selected.baseline, 1)
+        draws = np.nanmean(exchanged - self.matched.scores.baseline, 1)
         null = Null(
             description=f"B's documents shifted within blocks, the matches kept, {len(draws)} draws",
             p=float(permutation_p(found.value, draws)),
@@ -142,7 +134,7 @@ class _Analyst:
 
     def of_excess(self, name: str, reduce: Callable[[np.ndarray], float]) -> Bootstrap:
         assert self.matched is not None
-        statistic = self.matched.scores.over(excess_statistic(self.matched, reduce))
+        statistic = self.matched.scores.over(reduce)
         n = len(self.matched.scores.rows)
         return bootstrap_statistic(statistic, n, self.rng(name), self.config.resamples)
 

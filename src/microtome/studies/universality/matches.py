@@ -31,6 +31,10 @@ class Selected:
     r: Float[np.ndarray, "n top"]
     rotated: Float[np.ndarray, "rotations n"]
     """The largest correlation with any neuron of B after its layers were rotated."""
+    turned: Int[np.ndarray, "rotations n"]
+    """That rotated neuron."""
+    turned_sd: Float[np.ndarray, "rotations n"]
+    """Its standard deviation."""
     assigned: Int[np.ndarray, "n"]
     """The partner in the best one-to-one matching with the layer at the same depth, -1 where there is none."""
     mutual: np.ndarray
@@ -41,11 +45,6 @@ class Selected:
     sd_b: Float[np.ndarray, "k"]
     planted: Int[np.ndarray, "n"] | None
     """The copy of each neuron, where copies were planted."""
-
-    @property
-    def baseline(self) -> Float[np.ndarray, "n"]:
-        """The mean over rotations of the largest correlation."""
-        return self.rotated.mean(0)
 
 
 def selected(stripes: Sequence[Measurement]) -> Selected:
@@ -58,13 +57,20 @@ def selected(stripes: Sequence[Measurement]) -> Selected:
     r, index = side_by_side("top_r"), side_by_side("top_index")
     order = np.argsort(-r, axis=1, kind="stable")[:, :TOP]
     r, index = (np.take_along_axis(each, order, 1) for each in (r, index))
-    rotated = np.max([each["rotated"] for each in arrays], 0)
+    rotated = np.stack([each["rotated"] for each in arrays])
+    stripe = rotated.argmax(0)[None]
+    rotated, turned, turned_sd = (
+        np.take_along_axis(np.stack([each[name] for each in arrays]), stripe, 0)[0]
+        for name in ("rotated", "turned", "turned_sd")
+    )
     back = side_by_side("back_index")
     best = index[:, 0]
     return Selected(
         index=index,
         r=np.where(index >= 0, r, np.nan),
         rotated=rotated,
+        turned=turned,
+        turned_sd=turned_sd,
         assigned=np.max([each["assigned"] for each in arrays], 0),
         mutual=(best >= 0) & (back[np.maximum(best, 0)] == np.arange(len(best))),
         mean_a=arrays[0]["mean_a"],
@@ -87,6 +93,10 @@ class Scores:
     totals: Float[np.ndarray, "sums n"]
     """``SUMS`` of all documents."""
     r: Float[np.ndarray, "n"]
+    rotated: Float[np.ndarray, "rotations n"]
+    """That with the rotated neuron that correlated most on the other half."""
+    rotated_groups: Float[np.ndarray, "groups n"]
+    """Products with it, of each group of documents, mean over rotations."""
     residual: Float[np.ndarray, "n"]
     """The correlation after word and position were regressed out of both."""
     assigned: Float[np.ndarray, "n"]
@@ -96,16 +106,30 @@ class Scores:
     """Share of rows on which a neuron exceeds its root mean square."""
 
     @property
+    def baseline(self) -> Float[np.ndarray, "n"]:
+        """What the best match gives when B's neurons are no privileged basis: the mean over rotations."""
+        return self.rotated.mean(0)
+
+    @property
+    def excess(self) -> Float[np.ndarray, "n"]:
+        """The held-out correlation less the baseline."""
+        return self.r - self.baseline
+
+    @property
     def null(self) -> Float[np.ndarray, "shifts n"]:
         """Correlations after B's documents were shifted, in all blocks alike."""
         xy = self.shifted.sum(0, dtype=np.float64)
         return correlations(_crossed(xy, self.totals), self.rows.sum())
 
     def over(self, statistic: Callable[[Float[np.ndarray, "n"]], float]) -> Statistic:
-        """Return a statistic of all neurons' correlations as one of drawn groups, for ``measure.bootstrap``.
+        """Return a statistic of all neurons' excess as one of drawn groups, for ``measure.bootstrap``.
 
-        Sums of the drawn groups are products of their counts with the groups' sums.
+        Sums of the drawn groups are products of their counts with the groups' sums. The baseline follows its products
+        and keeps the variances of all documents.
         """
+        whole = self.rotated_groups.sum(0, dtype=np.float64)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            factor = np.where(whole != 0, self.baseline / whole * self.rows.sum(), np.nan)
         flat = np.asarray(self.sums, np.float64).swapaxes(0, 1).reshape(len(self.rows), -1)
 
         def of_groups(units: Int[np.ndarray, "draws m"]) -> Float[np.ndarray, "draws"]:
@@ -115,7 +139,9 @@ class Scores:
             values = []
             for some in np.array_split(counts, -(-len(counts) // DRAWS_AT_ONCE)):
                 sums = (some @ flat).reshape(len(some), len(SUMS), -1).swapaxes(0, 1)
-                values += [statistic(r) for r in correlations(sums, (some @ self.rows)[:, None])]
+                rows = (some @ self.rows)[:, None]
+                excess = correlations(sums, rows) - some @ self.rotated_groups * factor / rows
+                values += [statistic(one) for one in excess]
             return np.array(values)
 
         return of_groups
@@ -142,10 +168,10 @@ def _crossed(
 
 def correlations(sums: Float[np.ndarray, "sums *n"], rows: np.ndarray) -> Float[np.ndarray, "*n"]:
     """Return Pearson's correlations from ``SUMS``; nan where a variance is zero."""
-    xy, x, y, xx, yy = np.asarray(sums, np.float64) / rows
+    xy, x, y, xx, yy = np.asarray(sums, np.float64) / np.asarray(rows)
     variance = np.asarray((xx - x * x) * (yy - y * y))
     variance[variance <= 1e-12] = np.nan
-    return (xy - x * y) / np.sqrt(variance)
+    return np.asarray((xy - x * y) / np.sqrt(variance))
 
 
 def scores(blocks: Sequence[Measurement]) -> Scores:
@@ -165,6 +191,8 @@ def scores(blocks: Sequence[Measurement]) -> Scores:
         shifted=np.stack([each["null"][:shifts] for each in arrays]),
         totals=whole,
         r=correlations(whole, n),
+        rotated=np.stack([correlations(one, n) for one in total("rotated")]),
+        rotated_groups=np.concatenate([each["rotated_groups"] for each in arrays]),
         residual=correlations(total("residual"), n),
         assigned=correlations(total("assigned"), n),
         power=total("power"),
@@ -183,7 +211,7 @@ def table(selected: Selected, scores: Scores, spec: Mapping, threshold: float, f
     best = selected.index[:, 0]
     layers_a, layers_b = np.array(a["layers"]), np.array(b["layers"])
     p = pooled_p(scores.r, scores.null)
-    excess = scores.r - selected.baseline
+    excess = scores.excess
     matched = benjamini_hochberg(p, fdr)
     dc, total, moment, low = scores.power
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -198,7 +226,7 @@ def table(selected: Selected, scores: Scores, spec: Mapping, threshold: float, f
         "layer_b": np.where(best >= 0, layers_b[np.maximum(best, 0) // b["neurons"]], -1),
         "neuron_b": np.where(best >= 0, best % b["neurons"], -1),
         "r_select": selected.r[:, 0],
-        "rotated": selected.baseline,
+        "rotated": scores.baseline,
         "r": scores.r,
         "excess": excess,
         "p": p,

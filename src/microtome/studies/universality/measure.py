@@ -23,7 +23,7 @@ from microtome.studies.universality.inputs import SITE, text
 from microtome.studies.universality.plan import Comparison, Side
 from microtome.studies.universality.readings import Reading, aligned_reading, published_reading
 from microtome.studies.universality.scoring import GROUPS, codes, score
-from microtome.studies.universality.selection import select
+from microtome.studies.universality.selection import rotation, select
 from microtome.studies.universality.similarity import similarity
 
 ROWS_A_BLOCK = 4096
@@ -162,7 +162,8 @@ class UniversalityBench(Bench):
         shifts = min(spec["shifts"], len(documents) - 1)
         group = max(1, round(len(half) / GROUPS))
         words = codes(list(self.words(spec, documents)))
-        arrays = score(x, y, selected, len(documents), group, shifts, words)
+        rotations = [rotation(spec["seed"], draw, spec["b"]["neurons"]) for draw in range(spec["rotations"])]
+        arrays = score(x, y, selected, len(documents), group, shifts, words, rotations)
         rows = pl.DataFrame({"documents": [len(documents)], "rows": [len(words)]})
         return Measurement(rows, arrays)
 

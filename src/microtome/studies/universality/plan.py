@@ -139,7 +139,7 @@ class _Plan:
         blocks = max(1, count // DOCUMENTS_A_UNIT)
         edges = [count * i // blocks for i in range(blocks + 1)]
         for first, last in pairwise(edges):
-            spec = self.spec("shifts", block=[first, last])
+            spec = self.spec("shifts", "rotations", block=[first, last])
             yield self.unit("score", f"their scores, documents {first} to {last - 1}", spec, needs, cost=3.0)
 
     def effects(self, needs: tuple[str, ...]) -> Iterator[Unit]:

@@ -98,17 +98,21 @@ def _matched(config: UniversalityConfig, truth: Truth, rng: np.random.Generator)
     noise = DOCUMENT * rng.standard_normal((blocks, config.shifts, n)) / np.sqrt(count / blocks)
     shifted = noise * rows.sum() / blocks
     r = correlations(totals, rows.sum())
+    rotated = ROTATED + 0.02 * rng.standard_normal((config.rotations, n))
     low = CENTROID[0] - truth.slower * shared + CENTROID[1] * rng.standard_normal(n)
     power = np.stack([np.ones(n), np.ones(n), low, np.full(n, 0.2)])
     scores = Scores(
-        sums=sums, rows=rows, shifted=shifted, totals=totals, r=r, residual=r, assigned=r, power=power,
+        sums=sums, rows=rows, shifted=shifted, totals=totals, r=r, rotated=rotated,
+        rotated_groups=np.outer(rows, rotated.mean(0)), residual=r, assigned=r, power=power,
         firing=rng.uniform(0.1, 0.4, n),
     )  # fmt: skip
     index = np.tile(np.arange(n)[:, None], (1, TOP))
     selected = Selected(
         index=index,
         r=np.tile(r[:, None], (1, TOP)),
-        rotated=ROTATED + 0.02 * rng.standard_normal((config.rotations, n)),
+        rotated=rotated,
+        turned=np.zeros((config.rotations, n), np.int64),
+        turned_sd=np.ones((config.rotations, n)),
         assigned=np.arange(n),
         mutual=shared,
         mean_a=rng.standard_normal(n),

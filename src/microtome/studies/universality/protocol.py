@@ -28,7 +28,8 @@ PREDICTIONS = (
         claim="A neuron's best match in the other model is closer than in rotated bases of its layers.",
         estimand=(
             "Held-out correlation of each neuron of A with the neuron of B that matches it best on the other half of "
-            "the documents, less the mean over random rotations of its largest correlation; mean over A's neurons."
+            "the documents, less the same after random rotations of B's layers, each with its own best match; mean "
+            "over rotations and over A's neurons."
         ),
         scale="difference of correlations",
         supported_if=above(0.0),

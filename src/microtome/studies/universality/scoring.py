@@ -1,6 +1,6 @@
 """The matches of one half of the documents, scored on a block of the other half's."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from microtome.measure.frequency import power_spectrum
 from microtome.measure.residuals import partial_out
-from microtome.studies.universality.matches import Selected
+from microtome.studies.universality.matches import SUMS, Selected
 
 GROUPS = 40
 """Groups of documents that intervals resample, of a whole half, at most."""
@@ -26,6 +26,7 @@ def score(
     group: int,
     shifts: int,
     words: Int[Tensor, "n"],
+    rotations: Sequence[Float[Tensor, "k k"]],
 ) -> dict[str, np.ndarray]:
     """Return the sums of ``Scores`` over a block of documents, layer after layer.
 
@@ -37,6 +38,7 @@ def score(
         group: Documents of a group that intervals resample.
         shifts: By how many whole documents B is shifted, from 1 on.
         words: A number for the word or token of each row.
+        rotations: Those of the other half.
     """
     columns = torch.cat(y, 1)
     edges = np.cumsum([0, *(layer.shape[1] for layer in x)])
@@ -46,6 +48,7 @@ def score(
     ]
     joined = {name: np.concatenate([part[name] for part in parts], -1) for name in parts[0]}
     rows = len(x[0]) // documents
+    joined |= _rotated(x, y, selected, rotations, documents, group)
     return joined | {"rows": np.array([rows * len(one) for one in _groups(documents, group)])}
 
 
@@ -104,6 +107,39 @@ class _Layer:
         f = (torch.arange(1, len(power) + 1) / rows)[:, None].to(power)
         low = (power * (f <= LOW)).sum(0)
         return torch.stack([dc, power.sum(0), (power * f).sum(0), low]) * self.documents
+
+
+def _rotated(
+    x: list[Tensor],
+    y: list[Tensor],
+    selected: Selected,
+    rotations: Sequence[Tensor],
+    documents: int,
+    group: int,
+) -> dict[str, np.ndarray]:
+    """Return ``SUMS`` with the rotated neurons that the other half chose, and their products by group of documents."""
+    of_a = _scaled(torch.cat(x, 1), selected.mean_a, selected.sd_a)
+    width, n = y[0].shape[1], of_a.shape[1]
+    sums = torch.zeros(len(rotations), len(SUMS), n, dtype=torch.float64)
+    products = torch.zeros(len(_groups(documents, group)), n, dtype=torch.float64)
+    for draw, q in enumerate(rotations):
+        chosen, sd = (
+            torch.from_numpy(selected.turned[draw]).long(),
+            torch.from_numpy(selected.turned_sd[draw]),
+        )
+        for place, layer in enumerate(y):
+            own = (chosen // width == place) & (chosen >= 0)
+            if not own.any():
+                continue
+            mean = torch.from_numpy(selected.mean_b[place * width : (place + 1) * width]).to(layer)
+            turned = ((layer - mean) @ q.to(layer))[:, chosen[own] % width] / sd[own].to(layer)
+            pair = [side.unflatten(0, (documents, -1)) for side in (of_a[:, own], turned)]
+            sums[draw, :, own] = _sums(*pair)
+            by_group = [
+                _products(*(side[one].flatten(0, 1) for side in pair)) for one in _groups(documents, group)
+            ]
+            products[:, own] += torch.stack(by_group) / len(rotations)
+    return {"rotated": sums.float().numpy(), "rotated_groups": products.float().numpy()}
 
 
 def _groups(documents: int, group: int) -> list[range]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,12 @@ def select(
     )
     _accumulate(moments, blocks, spec, documents, unit)
     return _Best(comparison, stripe, moments, spec).measurement()
+
+
+@lru_cache(maxsize=16)
+def rotation(seed: int, draw: int, neurons: int) -> Tensor:
+    """Return one of the run's rotations, which all of B's layers share; it is kept, since it takes long to draw."""
+    return random_rotation(neurons, stream(seed, "rotation", draw), torch.float32)
 
 
 def _within(partners: range, stripe: range) -> range:
@@ -114,6 +121,8 @@ class _Best:
         self.r = torch.full((n, TOP), -torch.inf)
         self.index = torch.full((n, TOP), -1)
         self.rotated = torch.full((spec["rotations"], n), -torch.inf)
+        self.turned = torch.full(self.rotated.shape, -1)
+        self.turned_sd = torch.full(self.rotated.shape, torch.nan)
         self.assigned = np.full(n, -1)
         self.back: list[np.ndarray] = []
         self.tiles: list[dict[str, Any]] = []
@@ -127,6 +136,8 @@ class _Best:
             "top_r": self.r.numpy(),
             "top_index": self.index.int().numpy(),
             "rotated": self.rotated.numpy(),
+            "turned": self.turned.int().numpy(),
+            "turned_sd": self.turned_sd.numpy(),
             "assigned": self.assigned,
             "back_index": np.concatenate(self.back),
             "mean_a": torch.cat([a.mean(i) for i in layers_a]).numpy(),
@@ -152,14 +163,20 @@ class _Best:
         self._merge(rows, known, first)
         back = known.max(0)
         self.back.append(torch.where(back.values > -torch.inf, rows[back.indices], -1).numpy())
-        rotated = rotation_maxima(
-            covariance, sd, self.moments.covariance_within(place).float(), self._rotations(place)
+        turned = rotation_maxima(
+            covariance, sd, self.moments.covariance_within(place).float(), self._rotations()
         )
-        self.rotated[:, rows] = torch.maximum(self.rotated[:, rows], rotated.nan_to_num(-torch.inf))
-        for i, tile, turned in zip(
-            compared, known.split(self.width), rotated.split(self.width, 1), strict=True
+        better = turned.r.nan_to_num(-torch.inf) > self.rotated[:, rows]
+        for kept, new in (
+            (self.rotated, turned.r),
+            (self.turned, turned.index + first),
+            (self.turned_sd, turned.sd),
         ):
-            self._tile(i, place, tile.amax(1), turned)
+            kept[:, rows] = torch.where(better, new, kept[:, rows])
+        for i, tile, rotated in zip(
+            compared, known.split(self.width), turned.r.split(self.width, 1), strict=True
+        ):
+            self._tile(i, place, tile.amax(1), rotated)
             if self.comparison.matched(i) == range(self.stripe[place], self.stripe[place] + 1):
                 partner = one_to_one(tile.masked_fill(tile == -torch.inf, torch.nan).double().numpy())
                 own = slice(i * self.width, (i + 1) * self.width)
@@ -175,11 +192,9 @@ class _Best:
         best = values.topk(TOP, dim=1)
         self.r[rows], self.index[rows] = best.values, index.gather(1, best.indices)
 
-    def _rotations(self, place: int) -> Iterator[Tensor]:
-        layer = self.comparison.b.layers[self.stripe[place]]
-        for draw in range(self.spec["rotations"]):
-            rng = stream(self.spec["seed"], "rotation", layer, draw)
-            yield random_rotation(self.comparison.b.neurons, rng, torch.float32)
+    def _rotations(self) -> Iterator[Tensor]:
+        spec = self.spec
+        return (rotation(spec["seed"], draw, self.comparison.b.neurons) for draw in range(spec["rotations"]))
 
     def _tile(self, i: int, place: int, best: Tensor, rotated: Tensor) -> None:
         defined = best[best > -torch.inf]

@@ -179,7 +179,7 @@ def _histograms(role: str, one: Matched) -> pl.DataFrame:
     """Return densities of the best matches' correlations, of those after rotation and after exchanging documents."""
     values = {
         "held out": one.frame["r"].drop_nulls().to_numpy(),
-        "rotated": one.selected.rotated.ravel(),
+        "rotated": one.scores.rotated.ravel(),
         "exchanged": one.scores.null.ravel(),
     }
     frames = []
