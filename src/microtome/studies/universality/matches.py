@@ -179,7 +179,7 @@ def scores(blocks: Sequence[Measurement]) -> Scores:
     arrays = [block.arrays for block in blocks]
 
     def total(name: str) -> np.ndarray:
-        return np.sum([each[name] for each in arrays], 0, dtype=np.float64)
+        return np.asarray(np.sum([each[name] for each in arrays], 0, dtype=np.float64))
 
     sums = np.concatenate([each["sums"] for each in arrays], 1)
     rows = np.concatenate([each["rows"] for each in arrays])
