@@ -30,7 +30,7 @@ SHORT: dict[str, Any] = {
     "atoms": 2,
     "effect_documents": 4,
     "examples": 3,
-    "permutations": 39,
+    "permutations": 199,
     "resamples": 200,
 }
 Activations = tuple[Tensor, Tensor]

@@ -180,7 +180,7 @@ class UniversalityBench(Bench):
 
     def similarity(self, spec: Mapping[str, Any]) -> Measurement:
         """Return debiased CKA between all layers."""
-        documents = range(comparison_of(spec).documents)
+        documents = range(spec["most"])[: comparison_of(spec).documents]
         text = self.text(spec)
         return similarity(self.blocks(spec, documents), len(documents), text.rows, spec)
 

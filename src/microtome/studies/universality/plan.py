@@ -25,6 +25,8 @@ CONDITIONS = ("random", "text")
 DOCUMENTS_A_UNIT = 25
 """Documents of a unit that scores; shifts are taken within it."""
 NEURONS_A_UNIT = 8
+SIMILARITY_DOCUMENTS = 128
+"""Documents on which layers are compared as wholes, at most."""
 Role = Literal["pair", "planted", "untrained"]
 
 
@@ -114,7 +116,12 @@ class _Plan:
         yield from scores
         needs = tuple(unit.id for unit in (*selects, *scores))
         if self.main:
-            yield self.unit("similarity", "similarity of all layers", self.spec("permutations"), cost=4.0)
+            yield self.unit(
+                "similarity",
+                "similarity of all layers",
+                self.spec("permutations", most=SIMILARITY_DOCUMENTS),
+                cost=4.0,
+            )
             yield from self.effects(needs)
         if config.examples and self.shown and self.comparison.role != "untrained":
             spec = self.spec("threshold_excess", "fdr", "examples")

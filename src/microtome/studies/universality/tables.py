@@ -18,6 +18,8 @@ from microtome.studies.universality.plan import CONDITIONS
 from microtome.studies.universality.thresholds import KINDS, action_quanta, basic_quanta, limit
 
 BINS = np.linspace(-0.2, 1.0, 61)
+ABSOLUTE = (0.3, 0.5, 0.7, 0.9)
+"""Held-out correlations above which neurons are counted."""
 HIGHEST_FREQUENCY = 0.5
 """Cycles per row; the original's S_max."""
 RESIDUAL = 0.5
@@ -34,6 +36,7 @@ def tables(config: UniversalityConfig, data: Data) -> dict[str, pl.DataFrame]:
         "comparisons": pl.concat(
             [_comparison(config, data, role, one) for role, one in data.matched.items()]
         ),
+        "held_out_counts": pl.concat([_counts(role, one.frame) for role, one in data.matched.items()]),
         "neurons": pl.concat(
             [one.frame.select(pl.lit(role).alias("role"), pl.all()) for role, one in data.matched.items()]
         ),
@@ -173,6 +176,19 @@ def _comparison(config: UniversalityConfig, data: Data, role: str, one: Matched)
     }
     schema = {"copies": pl.Float64, "reliability": pl.Float64}
     return pl.DataFrame([row], schema_overrides=schema).with_columns(pl.col(pl.Float64).fill_nan(None))
+
+
+def _counts(role: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return how many neurons have a held-out correlation above each of a few values, plain and of residuals."""
+    return pl.DataFrame(
+        {
+            "role": [role] * len(ABSOLUTE),
+            "above": ABSOLUTE,
+            "neurons": [int((frame["r"] > x).sum()) for x in ABSOLUTE],
+            "residuals": [int((frame["r_residual"] > x).sum()) for x in ABSOLUTE],
+            "of": [len(frame)] * len(ABSOLUTE),
+        }
+    )
 
 
 def _histograms(role: str, one: Matched) -> pl.DataFrame:
