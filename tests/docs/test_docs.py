@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import pytest
 from tests.studies.head_spectra.conftest import SHORT as SHORT_SPECTRA
 from tests.studies.task_vectors.conftest import SHORT
-from tests.tiny import tiny_tokenizer
+from tests.studies.universality.conftest import SHORT as SHORT_PAIR
+from tests.tiny import WORDS, tiny_tokenizer
 
 import microtome as package
 from microtome import face
@@ -64,27 +65,32 @@ def commands() -> Iterator[Any]:
             yield pytest.param(shlex.split(line), id=f"{page.name}:{line}")
 
 
-@pytest.fixture(scope="module")
-def twelve_layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny random model that is deep enough for the layers that the pages name."""
+def save_layers(folder: Path, layers: int, seed: int) -> Path:
+    """Write a tiny random model of so many layers."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    folder, tokenizer = tmp_path_factory.mktemp("twelve-layers"), tiny_tokenizer()
-    torch.manual_seed(0)
+    tokenizer = tiny_tokenizer()
+    torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
         intermediate_size=48,
-        num_hidden_layers=12,
+        num_hidden_layers=layers,
         num_attention_heads=4,
-        max_position_embeddings=128,
+        max_position_embeddings=512,
         bos_token_id=1,
         eos_token_id=2,
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def twelve_layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random model that is deep enough for the layers that the pages name."""
+    return save_layers(tmp_path_factory.mktemp("twelve-layers"), layers=12, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -96,14 +102,20 @@ def store(twelve_layers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         package.run(STUDY, store=folder / "store", threads=1, **{**small, "permutations": permutations})
     others = {**SHORT_SPECTRA, "model": (str(twelve_layers),)}
     package.run("head-spectra", store=folder / "others", threads=1, **others)
+    words = folder / "words.txt"
+    words.write_text("\n\n".join(" ".join(WORDS[i : i + 40]) for i in range(80)))
+    a, b = (str(save_layers(folder / side, layers=2, seed=seed)) for seed, side in enumerate("ab"))
+    pair = {**SHORT_PAIR, "model_a": a, "model_b": b, "corpus": f"file:{words}"}
+    package.run("universality", store=folder / "others", threads=1, **pair)
     return folder
 
 
 @pytest.fixture
 def small(store: Path, twelve_layers: Path, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
-    """Let each run be the small finished one; its arguments are checked against the real config."""
+    """Let each run be the small finished one of its study; its arguments are checked against the real config."""
     monkeypatch.chdir(store)
     done = package.runs("store")
+    of_study = {run.study.name: run for run in (*package.runs("others"), *done)}
     load, real_plan, real_power = package.load_model, face.plan, face.power
 
     def load_tiny(reference: str, **options: Any) -> Any:
@@ -125,15 +137,16 @@ def small(store: Path, twelve_layers: Path, monkeypatch: pytest.MonkeyPatch) -> 
         **options: Any,
     ) -> Run:
         check(study, **options)
-        return done[0]
+        return of_study[study]
 
     def plan(study: str, *, store: Any = "", workers: int = 1, **options: Any) -> Any:
         check(study, **options)
-        return real_plan(study, store="store", **done[0].record.given)
+        return real_plan(study, store="store", **of_study[study].record.given)
 
     def power(study: str, *, draws: int, root_seed: int, alpha: float, **options: Any) -> Any:
         check(study, **options)
-        return real_power(study, draws=1, root_seed=root_seed, alpha=alpha, **done[0].record.given)
+        given = of_study[study].record.given
+        return real_power(study, draws=1, root_seed=root_seed, alpha=alpha, **given)
 
     def extract_spectra(model: str, out: Path, **options: Any) -> Path:
         check("head-spectra", model=(model,), **options)
@@ -234,14 +247,18 @@ def test_the_page_of_files_names_every_file_of_a_run(store: Path) -> None:
     (tree,) = (
         block.text.splitlines() for block in BLOCKS if block.page == "files.md" and block.language == "text"
     )
-    (run, _) = package.runs(store / "store")
 
-    def general(file: Path) -> str:
-        path = file.relative_to(run.path).as_posix()
+    def general(path: str) -> str:
         path = re.sub(r"^units/[^/]+/", "units/<unit id>/", path)
-        return re.sub(r"^(tables|figures)/[^.]+", r"\1/<name>", path)
+        return re.sub(r"^(tables|exports|figures)/[^.]+", r"\1/<name>", path)
 
-    files = {general(file) for file in run.path.rglob("*") if file.is_file()}
+    runs = [run for place in ("store", "others") for run in package.runs(store / place)]
+    files = {
+        general(file.relative_to(run.path).as_posix())
+        for run in runs
+        for file in run.path.rglob("*")
+        if file.is_file()
+    }
     described = {line.strip() for line in tree}
     assert {path.removeprefix("units/<unit id>/") for path in files} <= described
     assert all(path.split("/")[-1] in page for path in files)
