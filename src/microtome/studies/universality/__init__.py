@@ -46,8 +46,11 @@ class Universality(Study):
     def fingerprints(self, config: UniversalityConfig) -> dict[str, str]:
         """Return the fingerprints of models and corpus; check layers, tokenisers and the text's length."""
         from microtome.studies.universality.inputs import fingerprints
+        from microtome.studies.universality.readings import check
 
-        return fingerprints(config)
+        found = fingerprints(config)
+        check(config)
+        return found
 
     def units(self, config: UniversalityConfig, fingerprints: Mapping[str, str]) -> Sequence[Unit]:
         """Return the plan."""

@@ -9,10 +9,10 @@ from microtome.base.errors import UserError
 from microtome.corpora import AlignedText, load_corpus
 from microtome.corpora.encoding import vocabulary_size
 from microtome.lab.seeds import stream
-from microtome.models import load_tokenizer
+from microtome.models import load_anatomy, load_tokenizer
 from microtome.studies.universality.config import UniversalityConfig
-from microtome.studies.universality.inputs import same_tokens, sequences
-from microtome.studies.universality.plan import Role
+from microtome.studies.universality.inputs import reference_b, roles, same_tokens, sequences, text
+from microtome.studies.universality.plan import CONDITIONS, Role
 
 SPECIAL = 1000
 """Token ids at either end of the vocabulary that the original's random tokens leave out."""
@@ -66,6 +66,26 @@ def published_reading(config: UniversalityConfig, role: Role, condition: str) ->
         tokens = _beginnings(config.corpus, tokenizer, count, length)
     positions = np.broadcast_to(np.arange(length), (count, length))
     return Reading((tokens, tokens), (positions, positions))
+
+
+def check(config: UniversalityConfig) -> None:
+    """Check that all that the run's first comparison reads is there, and within both models' contexts.
+
+    Raises:
+        UserError: the corpus is too short, or a document has more tokens than a model can read.
+    """
+    role = roles(config)[0]
+    references = config.model_a, reference_b(config, role)
+    readings = [("rows", aligned_reading(text(config, role)))]
+    readings += [("sequence", published_reading(config, role, condition)) for condition in CONDITIONS]
+    for option, reading in readings:
+        for reference, tokens in zip(references, reading.tokens, strict=True):
+            longest, context = max(map(len, tokens)), load_anatomy(reference).context
+            if longest > context:
+                raise UserError(
+                    f"expected documents within the context of '{reference}', {context} tokens; got one of {longest} "
+                    f"(option {option})"
+                )
 
 
 def _random(vocabulary: int, count: int, length: int, seed: int) -> np.ndarray:
