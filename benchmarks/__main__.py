@@ -1,4 +1,4 @@
-"""`python -m benchmarks [capture | spectra | entropy]`: one benchmark, or all of them, each in this process."""
+"""`python -m benchmarks [NAME ...]`: of capture, spectra, entropy and universality; or all, each in this process."""
 
 import argparse
 import os
@@ -8,7 +8,7 @@ from importlib import import_module
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 warnings.filterwarnings("ignore")
 
-NAMES = ("capture", "spectra", "entropy")
+NAMES = ("capture", "spectra", "entropy", "universality")
 
 
 def main() -> None:
