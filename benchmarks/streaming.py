@@ -22,7 +22,7 @@ DOCUMENTS, ROWS = 32, 128
 AT_MOST = 2
 """Repetitions of what takes long."""
 TOKENS = (10_000, 100_000)
-STRIPES = (6, 9, 18)
+STRIPES = (5, 9, 18)
 """Layers of B; the first is the study's default."""
 SPARE = 4 * 2**30
 """Bytes that must be free beside a stripe's sums."""
@@ -269,4 +269,7 @@ def sizes(case: Case) -> list[dict[str, Any]]:
     kept = {f"all activations, {tokens:,} rows, float32": 4 * tokens * (a + b) for tokens in TOKENS}
     rows = ours | {"full matrix, float64": full} | kept
     reference = list(ours.values())[1]
-    return [{"what": what, "bytes": size, "ratio": size / reference} for what, size in rows.items()]
+    return [
+        {"pair": case.name, "what": what, "bytes": size, "ratio": size / reference}
+        for what, size in rows.items()
+    ]

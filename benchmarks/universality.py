@@ -100,9 +100,9 @@ def tables(found: Mapping[str, Any]) -> list[str]:
         "difference of maxima from ours",
     ]
     lines += markdown(header, ways)
-    rows = [[row["what"], gib(row["bytes"]), f"{row['ratio']:.2f}"] for row in found["sizes"]]
+    rows = [[row["pair"], row["what"], gib(row["bytes"]), f"{row['ratio']:.2f}"] for row in found["sizes"]]
     lines += ["## Kept between batches at full size, by arithmetic", ""]
-    return lines + markdown(["", "size", "/ the default stripe's"], rows)
+    return lines + markdown(["", "", "size", "/ the default stripe's"], rows)
 
 
 def run(repetitions: int) -> Report:
@@ -113,9 +113,10 @@ def run(repetitions: int) -> Report:
     print("measuring resident memory ...", flush=True)
     found: dict[str, Any] = {"resident": residents()}
     pair, block = None, None
-    found["matched"] = []
+    found |= {"matched": [], "sizes": []}
     for model_b in dict.fromkeys((REFERENCE, partner())):  # the last one is kept
         pair = case(model_b)
+        found["sizes"] += sizes(pair)
         print(f"measuring matched layers of {pair.name} ...", flush=True)
         row, block = matched(pair, repetitions)
         found["matched"].append(row)
@@ -128,7 +129,6 @@ def run(repetitions: int) -> Report:
     print("measuring plain ways ...", flush=True)
     found["correlations"] = [correlations(block, layers, repetitions) for layers in PLAIN_LAYERS]
     found["whole_method"] = whole_method(block, repetitions)
-    found["sizes"] = sizes(pair)
     times = f"{min(repetitions, AT_MOST)} interleaved repetitions after a warm-up"
     described = about(
         f"{times}, stripes once, between two runs each of the machine's product; resident memory in processes of their "

@@ -40,7 +40,7 @@ class UniversalityConfig(StudyConfig):
         default="all", description="Layers compared: all with all, or those at the same relative depth."
     )
     layers_at_once: int = Field(
-        default=6, ge=1, description="Layers of model B in one pass; more need more memory and fewer passes."
+        default=5, ge=1, description="Layers of model B in one pass; more need more memory and fewer passes."
     )
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32", description="Of the products behind correlations; sums are in float64."

@@ -157,7 +157,7 @@ def _comparison(config: UniversalityConfig, data: Data, role: str, one: Matched)
         "layers_a": frame["layer"].n_unique(),
         "dead_a": int(frame["dead"].sum()),
         "dead_b": int((~(one.selected.sd_b > 0)).sum()),
-        "documents": len(one.scores.rows),
+        "groups": len(one.scores.rows),
         "rows": int(one.scores.rows.sum()),
         "matched": int(frame["matched"].sum()),
         "universal": int(frame["universal"].sum()),
