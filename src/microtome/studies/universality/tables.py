@@ -7,6 +7,7 @@ import polars as pl
 
 from microtome.lab.seeds import stream
 from microtome.measure.discovery import adjusted_p
+from microtome.measure.frequency import septiles
 from microtome.measure.overlap import hypergeometric_p, stratified_overlap_test
 from microtome.studies.universality.config import UniversalityConfig
 from microtome.studies.universality.controls import false_alarms, found_copies
@@ -22,6 +23,7 @@ ABSOLUTE = (0.3, 0.5, 0.7, 0.9)
 """Held-out correlations above which neurons are counted."""
 HIGHEST_FREQUENCY = 0.5
 """Cycles per row; the original's S_max."""
+LOW_BANDS = 3
 RESIDUAL = 0.5
 """Correlation above which a match counts as held out, in the table of comparisons."""
 
@@ -112,14 +114,23 @@ def _sets(config: UniversalityConfig, data: Data, role: str) -> dict[str, float 
 
 
 def _centroids(config: UniversalityConfig, data: Data, role: str) -> dict[str, float | None]:
-    """Return mean centroids as the original takes them: of A's neurons, at the indices found for B's."""
+    """Return mean centroids as the original takes them: of A's neurons, at the indices found for B's.
+
+    Beside them the shares in its low bands, the first three of the seven with equal numbers of neurons.
+    """
     random, _ = _both(data, role)
-    found = pl.Series(action_quanta(config, random.neurons, config.threshold))
-    centroid = random.neurons["centroid_a"].fill_null(0.0)  # as the original counts a neuron without power
-    return {
-        "centroid of AQ": centroid.filter(found).mean(),  # type: ignore[dict-item]
-        "centroid of others": centroid.filter(~found).mean(),  # type: ignore[dict-item]
-    }
+    found = action_quanta(config, random.neurons, config.threshold)
+    centroid = (
+        random.neurons["centroid_a"].fill_null(0.0).to_numpy()
+    )  # as the original counts a neuron without power
+    low = septiles(centroid) < LOW_BANDS
+    classes = {"AQ": found, "others": ~found}
+    means = {f"centroid of {name}": _mean(centroid[own]) for name, own in classes.items()}
+    return means | {f"% of {name} in low bands": _mean(100.0 * low[own]) for name, own in classes.items()}
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(values.mean()) if len(values) else None
 
 
 def _overlap(config: UniversalityConfig, data: Data) -> pl.DataFrame:
