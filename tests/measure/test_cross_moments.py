@@ -52,7 +52,7 @@ def test_equals_batch_whatever_the_blocks(mean: float) -> None:
 
 def test_only_the_pairs_asked_for_are_kept() -> None:
     x, y = drawn()
-    whole, some = streamed(x, y, [45, 45]), streamed(x, y, [45, 45], pairs=[range(0, 1), range(1, 3)])
+    whole, some = streamed(x, y, [45, 45]), streamed(x, y, [45, 45], pairs=[range(1), range(1, 3)])
     assert [tuple(each.shape) for each in some.products] == [(5, 6), (7, 13)]
     for i, j in ((0, 0), (1, 1), (1, 2)):
         assert torch.allclose(whole.correlation(i, j), some.correlation(i, j), atol=1e-12)

@@ -57,7 +57,9 @@ def write_results(folder: Path, results: Results) -> dict[str, str]:
     for name, frame in parquet.items():
         with atomic(folder / name) as temporary:
             frame.write_parquet(temporary)
-    values = {VERDICTS: results.verdicts} | {f"{name}.json": x.to_dicts() for name, x in results.exports.items()}
+    values = {VERDICTS: results.verdicts} | {
+        f"{name}.json": x.to_dicts() for name, x in results.exports.items()
+    }
     for name, value in values.items():
         write_json(folder / name, value)
     return {name: sha256_file(folder / name) for name in (*parquet, *values)}

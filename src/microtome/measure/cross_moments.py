@@ -6,6 +6,7 @@ drowns in a mean.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -157,5 +158,5 @@ class CrossMoments:
 def _add_lower(total: Float[Tensor, "k k"], y: Float[Tensor, "n k"]) -> None:
     """Add ``y' y`` to the blocks on and below the diagonal."""
     edges = torch.linspace(0, y.shape[1], SPLITS + 1).long().tolist()
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         total[begin:end, :end] += y[:, begin:end].T @ y[:, :end]

@@ -1,4 +1,4 @@
-"""Fifty models that learned nothing, beside the embedded one: at most the declared rate of them has universal neurons."""
+"""Fifty models that learned nothing, beside the embedded one: no more have universal neurons than declared."""
 
 import copy
 from collections.abc import Iterator
