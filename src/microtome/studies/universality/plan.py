@@ -133,7 +133,9 @@ class _Plan:
 
     def selects(self) -> Iterator[Unit]:
         first, count = 0, len(self.comparison.b.layers)
-        at_once = count if self.config.pairs == "matched" else self.config.layers_at_once  # few sums: one pass
+        at_once = (
+            count if self.config.pairs == "matched" else self.config.layers_at_once
+        )  # few sums: one pass
         while first < count:
             last = min(first + at_once, count)
             spec = self.spec("pairs", "precision", "rotations", stripe=[first, last])
