@@ -133,9 +133,8 @@ class _Plan:
 
     def selects(self) -> Iterator[Unit]:
         first, count = 0, len(self.comparison.b.layers)
-        at_once = (
-            count if self.config.pairs == "matched" else self.config.layers_at_once
-        )  # few sums: one pass
+        # Matched layers have few sums, so one pass takes all of them.
+        at_once = count if self.config.pairs == "matched" else self.config.layers_at_once
         while first < count:
             last = min(first + at_once, count)
             spec = self.spec("pairs", "precision", "rotations", stripe=[first, last])
