@@ -12,6 +12,13 @@ from microtome.studies.universality.config import UniversalityConfig
 from microtome.studies.universality.protocol import evidence_words, level_words
 
 NO_BREAK = "\u00a0"
+NAMES = {
+    role: name.replace(" ", NO_BREAK)
+    for role, name in (("pair", "two models"), ("planted", "planted copy"), ("untrained", "untrained twin"))
+}
+"""The comparisons in the first column of wide tables, on one line."""
+SHOWN = 3
+"""Contexts of each matched pair: so many that the table of twelve pairs is open when the page is."""
 COMPARED: dict[str, Callable[[dict[str, Any]], str]] = {
     "layers of A": lambda row: number(row["layers_a"]),
     "neurons of A": lambda row: number(row["neurons"]),
@@ -57,7 +64,7 @@ def listings(config: UniversalityConfig, tables: Tables) -> Iterator[Listing]:
     labels = dict(tables["comparisons"].select("role", "label").iter_rows())
     yield _comparisons(config, tables)
     yield _console(tables, labels)
-    yield _aligned(config, tables["published_layers"], labels)
+    yield _aligned(config, tables["published_layers"])
     yield _overlap(config, tables["overlap"], labels)
     if not tables["noise"].is_empty():
         yield _noise(tables["noise"])
@@ -116,7 +123,7 @@ def _console(tables: Tables, labels: dict[str, str]) -> Listing:
     )
     rows = [
         {
-            **({} if roles == ["pair"] else {"comparison": labels[row["role"]]}),
+            **({} if roles == ["pair"] else {"comparison": NAMES[row["role"]]}),
             "tokens": row["condition"],
             "layer": row["layer"],
             "Total neurons": row["neurons"],
@@ -134,7 +141,7 @@ def _console(tables: Tables, labels: dict[str, str]) -> Listing:
     )
 
 
-def _aligned(config: UniversalityConfig, layers: pl.DataFrame, labels: dict[str, str]) -> Listing:
+def _aligned(config: UniversalityConfig, layers: pl.DataFrame) -> Listing:
     rules = {
         "mean + 2 sd": "statistical",
         f"percentile {config.percentile:g}": "percentile",
@@ -150,7 +157,7 @@ def _aligned(config: UniversalityConfig, layers: pl.DataFrame, labels: dict[str,
             f"AQ, {name}": f"{_counted(row[f'aq_{kind}'], row['neurons'])} > {number(row[f'limit_{kind}'])}"
             for name, kind in rules.items()
         }
-        place = {"comparison": labels[row["role"]], "tokens": row["condition"], "layer": row["layer"]}
+        place = {"comparison": NAMES[row["role"]], "tokens": row["condition"], "layer": row["layer"]}
         rows.append(place | numbers | quanta)
     return Listing(
         "As published: aligned version, and what replaces each number",
@@ -171,7 +178,7 @@ def _overlap(config: UniversalityConfig, overlap: pl.DataFrame, labels: dict[str
         "Jaccard": "jaccard",
     }  # fmt: skip
     rows = [
-        {"comparison": labels[row["role"]]}
+        {"comparison": NAMES[row["role"]]}
         | {
             name: number(row[column]) if column.endswith("_p") else row[column]
             for name, column in columns.items()
@@ -210,7 +217,8 @@ def _noise(noise: pl.DataFrame) -> Listing:
 
 
 def _examples(examples: pl.DataFrame, label: str) -> Listing:
-    places = {(row["example"], row["rank"], row["side"]): row for row in examples.to_dicts()}
+    shown = examples.filter(pl.col("rank") < SHOWN).to_dicts()
+    places = {(row["example"], row["rank"], row["side"]): row for row in shown}
     rows = [
         {
             "neuron of A": _name(a),
