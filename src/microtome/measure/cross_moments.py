@@ -32,7 +32,7 @@ class Moments:
         self.sums = [torch.zeros(width, dtype=torch.float64) for width in widths]
         self.squares = [torch.zeros(width, dtype=torch.float64) for width in widths]
 
-    def update(self, x: Sequence[Float[Tensor, "n m"]]) -> list[Float[Tensor, "n m"]]:
+    def update(self, x: Sequence[Float[Tensor, "n _"]]) -> list[Float[Tensor, "n _"]]:
         """Add rows; return them less the origin, in float32."""
         if not self.n:
             self.origin = [layer.double().mean(0).float() for layer in x]
@@ -103,7 +103,7 @@ class CrossMoments:
         """Rows so far."""
         return self.a.n
 
-    def update(self, x: Sequence[Float[Tensor, "n m"]], y: Sequence[Float[Tensor, "n k"]]) -> None:
+    def update(self, x: Sequence[Float[Tensor, "n _"]], y: Sequence[Float[Tensor, "t _"]]) -> None:
         """Add rows: for each layer the activations of both models on the same stretches of text.
 
         Raises:
