@@ -35,6 +35,7 @@ class Universality(Study):
             "documents": 50,
             "rows": 64,
             "num_samples": 40,
+            "layers": (5,),
             "rotations": 1,
             "neurons": 8,
             "effect_documents": 4,
