@@ -70,10 +70,10 @@ def case(model_b: str, documents: int = DOCUMENTS) -> Case:
 def moments(case: Case, precision: Any = "float32", stripe: int | None = None) -> Any:
     """Return empty sums as the study makes them: of matched layers, or of all of A's with a stripe of B's first."""
     from microtome.measure.cross_moments import CrossMoments
-    from microtome.studies.universality.measure import comparison_of
+    from microtome.studies.universality.plan import Comparison
 
     a, b = case.of["a"], case.of["b"][:stripe]
-    pairs = [range(stripe)] * len(a) if stripe else comparison_of(case.spec).partners(matched=True)
+    pairs = [range(stripe)] * len(a) if stripe else Comparison.of(case.spec).partners(matched=True)
     return CrossMoments(a, b, pairs, precision)
 
 

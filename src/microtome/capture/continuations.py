@@ -71,6 +71,13 @@ def check_tokens(model: Model, continuations: Sequence[Sequence[int]], longest: 
             )
 
 
+def next_logits(model: Model, hidden: Tensor) -> Tensor:
+    """Return the logits of the next token after each place ``[..., d]``, within the model's bound if it has one."""
+    logits = model.module.get_submodule(model.anatomy.head)(hidden)
+    bound = getattr(model.module.config.get_text_config(), "final_logit_softcapping", None)
+    return logits if bound is None else torch.tanh(logits / bound) * bound
+
+
 def next_logprobs(model: Model, hidden: Tensor, rows: Tensor, columns: Tensor, tokens: Tensor) -> Tensor:
     """Return the log-probabilities of tokens after some places, in nats.
 
@@ -86,16 +93,12 @@ def next_logprobs(model: Model, hidden: Tensor, rows: Tensor, columns: Tensor, t
     Returns:
         ``[m]`` on the CPU, in float32.
     """
-    head = model.module.get_submodule(model.anatomy.head)
-    bound = getattr(model.module.config.get_text_config(), "final_logit_softcapping", None)
     places, place = torch.unique(rows * hidden.shape[1] + columns, return_inverse=True)
     flat = hidden.flatten(0, 1)
     found = torch.empty(len(tokens))
     step = max(1, HEAD_NUMBERS // model.anatomy.vocabulary)
     for first in range(0, len(places), step):
-        logits = head(flat[places[first : first + step].to(flat.device)])
-        if bound is not None:
-            logits = torch.tanh(logits / bound) * bound
+        logits = next_logits(model, flat[places[first : first + step].to(flat.device)])
         logs = torch.log_softmax(logits.float(), dim=-1)
         inside = ((place >= first) & (place < first + step)).nonzero()[:, 0]
         found[inside] = logs[(place[inside] - first).to(logs.device), tokens[inside].to(logs.device)].cpu()

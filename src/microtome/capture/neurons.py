@@ -16,7 +16,7 @@ from torch import Tensor
 
 from microtome.base.errors import UserError
 from microtome.capture.batches import MAX_TOKENS, Batch, Inputs, tokenize
-from microtome.capture.continuations import HEAD_NUMBERS
+from microtome.capture.continuations import HEAD_NUMBERS, next_logits
 from microtome.capture.interventions import intervening
 from microtome.capture.passes import decode
 from microtome.models.hookpoint import FIRST_ARGUMENT
@@ -239,8 +239,4 @@ def _read(model: Model, hidden: Tensor, at: Tensor, following: Tensor) -> tuple[
 
 def _logs(model: Model, hidden: Tensor) -> Tensor:
     """Return the log-probabilities of all next tokens, in float64: effects of one neuron are small."""
-    logits = model.module.get_submodule(model.anatomy.head)(hidden)
-    bound = getattr(model.module.config.get_text_config(), "final_logit_softcapping", None)
-    if bound is not None:
-        logits = torch.tanh(logits / bound) * bound
-    return logits.log_softmax(-1, dtype=torch.float64)
+    return next_logits(model, hidden).log_softmax(-1, dtype=torch.float64)

@@ -126,6 +126,12 @@ class StreamedCKA:
         return restored
 
 
+def standardised(x: Float[Tensor, "n p"]) -> Float[Tensor, "n p"]:
+    """Return the columns less their mean, over their deviation, so that all count alike; constant ones become 0."""
+    sd = x.std(0, correction=0)
+    return torch.where(sd > 0, (x - x.mean(0)) / sd, 0.0)
+
+
 def gram(x: Float[Tensor, "n p"], dtype: torch.dtype = torch.float64) -> Float[Tensor, "n n"]:
     """Return the linear Gram matrix ``X X'`` of centred columns, taken in float64 and stored in ``dtype``.
 

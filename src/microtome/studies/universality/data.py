@@ -11,7 +11,7 @@ from jaxtyping import Float
 from microtome.lab.study import Measurement, Unit
 from microtome.studies.universality.config import UniversalityConfig
 from microtome.studies.universality.matches import Scores, Selected, scores, selected, table
-from microtome.studies.universality.plan import Role
+from microtome.studies.universality.plan import Comparison, Role
 from microtome.studies.universality.similarity import SCALES
 
 
@@ -64,7 +64,6 @@ class Data:
 
 def gather(config: UniversalityConfig, units: Sequence[Unit], measured: Mapping[str, Measurement]) -> Data:
     """Join the units of a run."""
-    from microtome.studies.universality.measure import comparison_of
 
     def of(kind: str, role: str | None = None) -> list[Unit]:
         return [unit for unit in units if unit.kind == kind and role in (None, unit.spec.get("role"))]
@@ -88,7 +87,7 @@ def gather(config: UniversalityConfig, units: Sequence[Unit], measured: Mapping[
         )
     found = None
     for unit in of("similarity"):
-        one, comparison = measured[unit.id], comparison_of(unit.spec)
+        one, comparison = measured[unit.id], Comparison.of(unit.spec)
         places = tuple(comparison.matched(i).start for i in range(len(comparison.a.layers)))
         pseudo = {scale: np.asarray(one.arrays[f"{scale}_pseudo"]) for scale in SCALES}
         found = Similarity(one.rows, pseudo, np.asarray(one.arrays["null"]), places)

@@ -8,6 +8,7 @@ import polars as pl
 
 from microtome.corpora import AlignedText
 from microtome.lab.study import Measurement
+from microtome.studies.universality.readings import aligned_reading
 
 if TYPE_CHECKING:
     from microtome.studies.universality.measure import UniversalityBench
@@ -71,8 +72,6 @@ def _columns(
     documents: Sequence[int],
 ) -> np.ndarray:
     """Return the activations ``[documents, rows, pairs]`` of the pairs' neurons in one model."""
-    from microtome.studies.universality.readings import aligned_reading
-
     suffix = "_b" if side == "b" else ""
     layers = sorted({pair[f"layer{suffix}"] for pair in pairs})
     reading = aligned_reading(bench.text(spec))

@@ -20,7 +20,7 @@ from microtome.studies.universality.config import UniversalityConfig
 from microtome.studies.universality.effects import effects
 from microtome.studies.universality.examples import examples
 from microtome.studies.universality.inputs import SITE, text
-from microtome.studies.universality.plan import Comparison, Side
+from microtome.studies.universality.plan import Comparison
 from microtome.studies.universality.readings import Reading, aligned_reading, published_reading
 from microtome.studies.universality.scoring import GROUPS, codes, score
 from microtome.studies.universality.selection import rotation, select
@@ -141,7 +141,7 @@ class UniversalityBench(Bench):
 
     def select(self, spec: Mapping[str, Any], unit: str) -> Measurement:
         """Return the best matches of A's neurons in a stripe of B's layers."""
-        comparison = comparison_of(spec)
+        comparison = Comparison.of(spec)
         stripe = range(*spec["stripe"])
         cut = {**spec, "b": {**spec["b"], "layers": [spec["b"]["layers"][place] for place in stripe]}}
         measurement = select(comparison, stripe, self.blocks, cut, comparison.halves[0], unit)
@@ -152,7 +152,7 @@ class UniversalityBench(Bench):
 
     def score(self, spec: Mapping[str, Any], selected: matches.Selected) -> Measurement:
         """Return the sums of a block of documents for the selected matches."""
-        comparison = comparison_of(spec)
+        comparison = Comparison.of(spec)
         half = comparison.halves[1]
         documents = list(half)[slice(*spec["block"])]
         parts = list(self.blocks(spec, documents))
@@ -180,7 +180,7 @@ class UniversalityBench(Bench):
 
     def similarity(self, spec: Mapping[str, Any]) -> Measurement:
         """Return debiased CKA between all layers."""
-        documents = range(spec["most"])[: comparison_of(spec).documents]
+        documents = range(spec["most"])[: Comparison.of(spec).documents]
         text = self.text(spec)
         return similarity(self.blocks(spec, documents), len(documents), text.rows, spec)
 
@@ -190,13 +190,6 @@ class UniversalityBench(Bench):
 
 
 KINDS = ("select", "score")
-
-
-def comparison_of(spec: Mapping[str, Any]) -> Comparison:
-    """Return the comparison in a unit's spec."""
-    sides = [Side(**{**spec[side], "layers": tuple(spec[side]["layers"])}) for side in "ab"]
-    a, b = sides
-    return Comparison(spec["role"], a, b, spec["text"], spec["documents"], "")
 
 
 def noise(spec: Mapping[str, Any]) -> Measurement:

@@ -57,6 +57,12 @@ class Comparison:
     """Documents of it that select and score."""
     label: str
 
+    @classmethod
+    def of(cls, spec: Mapping[str, Any]) -> "Comparison":
+        """Return the comparison in a unit's spec."""
+        a, b = (Side(**{**spec[side], "layers": tuple(spec[side]["layers"])}) for side in "ab")
+        return cls(spec["role"], a, b, spec["text"], spec["documents"], "")
+
     @property
     def halves(self) -> tuple[range, range]:
         """The numbers of the documents that select and of those that score: even ones and odd ones."""

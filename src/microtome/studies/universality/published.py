@@ -9,12 +9,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import polars as pl
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from microtome.lab.seeds import stream
-from microtome.measure.cka import debiased_cka, linear_cka
+from microtome.measure.cka import debiased_cka, linear_cka, standardised
 from microtome.measure.frequency import power_spectrum, spectral_centroid
 from microtome.measure.linear_maps import HeldOut, held_out_procrustes, held_out_ridge, in_sample_procrustes
 from microtome.measure.matching import one_to_one, partial_match, transported
@@ -81,7 +80,7 @@ def numbers_of(x: Activations, y: Activations, held_out: bool) -> tuple[Numbers,
     found = Numbers(
         cka=linear_cka(*first),
         cka_debiased=debiased_cka(*first),
-        cka_standardised=debiased_cka(*(_standardised(side) for side in first)),
+        cka_standardised=debiased_cka(*(standardised(side) for side in first)),
         transport_cost=transport.cost,
         transport_mean=_mean(transport.correlations),
         transport_above=transport.count_above(STRONG),
@@ -139,11 +138,6 @@ def as_arrays(numbers: dict[int, Numbers]) -> dict[str, np.ndarray]:
 
 def _held_out(found: HeldOut) -> dict[str, float]:
     return {"mean": _mean(found.correlations), "r2": found.r2}
-
-
-def _standardised(x: Tensor) -> Tensor:
-    sd = x.std(0, correction=0)
-    return torch.where(sd > 0, (x - x.mean(0)) / sd, 0.0)
 
 
 def _mean_of_pairs(r: np.ndarray, match: np.ndarray) -> float:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from microtome.lab.seeds import stream
 from microtome.lab.study import Measurement
-from microtome.measure.cka import debiased_cka_of_grams, gram, permuted_cka
+from microtome.measure.cka import debiased_cka_of_grams, gram, permuted_cka, standardised
 
 ROWS = 1024
 """Rows, as many of each document, on which Gram matrices are taken."""
@@ -73,13 +73,7 @@ def _rows(
 
 
 def _grams(layers: list[Tensor], scale: str) -> Tensor:
-    if scale == "standardised":
-        deviations = (layer.std(0, correction=0) for layer in layers)
-        layers = [
-            torch.where(sd > 0, (layer - layer.mean(0)) / sd, 0.0)
-            for layer, sd in zip(layers, deviations, strict=True)
-        ]
-    return torch.stack([gram(layer) for layer in layers])
+    return torch.stack([gram(standardised(layer) if scale == "standardised" else layer) for layer in layers])
 
 
 def _without(a: Tensor, b: Tensor, kept: Tensor) -> np.ndarray:
