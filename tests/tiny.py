@@ -72,6 +72,7 @@ GEMMA = {
     "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
     "pad_token_id": 0,
 }
+BANDS = {**SIZES, "band_widths": (14, 10, 8), "band_hidden": (20, 16, 12)}
 SOFTCAPS = {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 5.0}
 
 
@@ -79,7 +80,10 @@ def _config(name: str, **entries: Any) -> Callable[[int], Any]:
     def config(vocabulary: int) -> Any:
         import transformers
 
-        return getattr(transformers, name)(vocab_size=vocabulary, **ENDS, **entries)
+        from microtome.models import architectures
+
+        home = architectures if name.startswith(("Standard", "Band")) else transformers
+        return getattr(home, name)(vocab_size=vocabulary, **ENDS, **entries)
 
     return config
 
@@ -99,6 +103,19 @@ FAMILIES: Mapping[str, Callable[[int], Any]] = MappingProxyType(
 )
 """The configuration of each tiny family for a vocabulary's size: 3 layers, 4 heads, d_model 32."""
 
+OWN: Mapping[str, Callable[[int], Any]] = MappingProxyType(
+    {
+        "standard": _config("StandardConfig", **SIZES),
+        "band": _config("BandConfig", partition=tuple(reversed(range(32))), **BANDS),
+        "band_wormhole": _config("BandConfig", wormhole="published", **BANDS),
+        "band_complementary": _config("BandConfig", wormhole="complementary", **BANDS),
+        "band_filter_bank": _config("BandConfig", filter_bank=True, **BANDS),
+    }
+)
+"""The same of microtome's own architectures."""
+
+EVERY = MappingProxyType({**FAMILIES, **OWN})
+
 
 def save_tiny(family: str, folder: Path, seed: int = 0) -> Path:
     """Write a random model of a family into a folder: weights large enough that every part matters.
@@ -110,7 +127,7 @@ def save_tiny(family: str, folder: Path, seed: int = 0) -> Path:
     from transformers import AutoModelForCausalLM
 
     tokenizer = tiny_tokenizer()
-    model = AutoModelForCausalLM.from_config(FAMILIES[family](len(tokenizer)))
+    model = AutoModelForCausalLM.from_config(EVERY[family](len(tokenizer)))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

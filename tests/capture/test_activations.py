@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 from tests.capture.conftest import hooked
-from tests.tiny import FAMILIES
+from tests.tiny import EVERY
 from torch.testing import assert_close
 
 from microtome.base.errors import UserError
 from microtome.capture import Add, capture, intervene
 
-families = pytest.mark.parametrize("family", FAMILIES)
+families = pytest.mark.parametrize("family", EVERY)
 
 
 def hidden_states(model, inputs):

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 from tests.capture.conftest import hooked
-from tests.tiny import FAMILIES
+from tests.tiny import EVERY
 from torch.testing import assert_close
 
 from microtome.base.errors import UserError
 from microtome.capture import Ablate, Add, Patch, capture, intervene
 
-families = pytest.mark.parametrize("family", FAMILIES)
+families = pytest.mark.parametrize("family", EVERY)
 TOKENS = torch.arange(5, 29).reshape(3, 8)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 from tests.capture.conftest import hooked
-from tests.tiny import FAMILIES
+from tests.tiny import EVERY
 from torch.testing import assert_close
 
 from microtome.base.errors import UserError
@@ -21,7 +21,7 @@ from microtome.capture import (
 from microtome.capture.continuations import segments
 from microtome.capture.prefix import common_prefix
 
-families = pytest.mark.parametrize("family", FAMILIES)
+families = pytest.mark.parametrize("family", EVERY)
 PROMPT = list(range(40, 60))  # longer than the sliding window of 8
 CONTINUATIONS = [[5], [6], [7, 8], [7, 9, 10], [7, 9, 11, 12], [5, 5]]
 

@@ -13,12 +13,12 @@ from microtome.base.errors import UserError
 from microtome.models import Model, Rotary
 from microtome.models.anatomies import ANATOMIES, anatomy_of
 from tests.models.passes import loaded, read, tokens
-from tests.tiny import FAMILIES
+from tests.tiny import EVERY
 
 Folder = Callable[..., Path]
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=EVERY)
 def model(request: pytest.FixtureRequest, tiny_model: Folder) -> Model:
     return loaded(tiny_model(request.param))
 
@@ -32,7 +32,7 @@ def close(got: Tensor, expected: Tensor) -> None:
 
 
 def test_every_model_type_has_a_tiny_model(tiny_model: Folder) -> None:
-    tested = {loaded(tiny_model(family)).anatomy.model_type for family in FAMILIES}
+    tested = {loaded(tiny_model(family)).anatomy.model_type for family in EVERY}
     assert tested | {"gemma3"} == set(ANATOMIES)
 
 
@@ -56,7 +56,11 @@ def test_blocks_add_up_to_the_residual_stream(model: Model) -> None:
     seen = read(model, model.anatomy.sites(kinds))
     for i in range(model.anatomy.layers):
         middle = seen[f"resid_pre.{i}"] + seen[f"attn_out.{i}"]
-        close(middle + seen[f"mlp_out.{i}"], seen[f"resid_post.{i}"])
+        after = middle + seen[f"mlp_out.{i}"]
+        if model.anatomy.after_mlp:
+            with torch.no_grad():
+                after = after + submodule(model, model.anatomy.after_mlp, i)(after)
+        close(after, seen[f"resid_post.{i}"])
         if not model.anatomy.parallel:
             close(middle, seen[f"resid_mid.{i}"])
 
@@ -65,7 +69,8 @@ def test_embed_is_what_enters_the_first_layer_but_for_learned_positions(model: M
     seen = read(model, ["embed", "resid_pre.0"])
     positions = 0
     if model.anatomy.rotary is None:
-        positions = submodule(model, "transformer.wpe").weight[: seen["embed"].shape[1]]
+        path = "transformer.wpe" if model.anatomy.family == "gpt2" else "model.positions"
+        positions = submodule(model, path).weight[: seen["embed"].shape[1]]
     close(seen["embed"] + positions, seen["resid_pre.0"])
 
 
@@ -131,16 +136,35 @@ def test_settings_recompute_the_attention_pattern(model: Model, layer: int) -> N
     close(seen[f"z.{layer}"].double(), torch.einsum("bhps,bshd->bphd", pattern, values))
 
 
+@torch.no_grad()
+def mlp_input(model: Model, layer: int, stream: Tensor) -> Tensor:
+    """Return the normed residual stream; bands have norms of their own, and an order."""
+    if "mlp" in model.anatomy.norms:
+        return submodule(model, model.anatomy.norms["mlp"], layer)(stream)
+    mlp: Any = model.anatomy.point(f"mlp_out.{layer}").find(model.module)
+    partition = mlp.down.partition
+    return partition.join(torch.cat(mlp.norm(partition.split(stream)), -1))
+
+
+def filtered(model: Model, layer: int, before: Tensor) -> Tensor:
+    """Return what the neurons' filters along the tokens let through, where the MLP has a filter bank."""
+    mlp: Any = model.anatomy.point(f"mlp_out.{layer}").find(model.module)
+    if not hasattr(mlp, "filters"):
+        return before
+    T = before.shape[1]
+    bands = zip(mlp.filters[:, :T, :T], before.split(mlp.up.outputs, -1), strict=True)
+    return torch.cat([each @ part for each, part in bands], -1)
+
+
 @pytest.mark.parametrize("layer", [0, 2])
 def test_mlp_weights_recompute_neurons_and_mlp_output(model: Model, layer: int) -> None:
     anatomy = model.anatomy
     weights = model.mlp_weights(layer)
     before = f"resid_pre.{layer}" if anatomy.parallel else f"resid_mid.{layer}"
     seen = read(model, [before, f"mlp_post.{layer}", f"mlp_out.{layer}"])
-    with torch.no_grad():
-        x = submodule(model, anatomy.norms["mlp"], layer)(seen[before])
+    x = mlp_input(model, layer, seen[before])
     h = [
-        torch.einsum("bpm,nm->bpn", x, matrix) + (0 if bias is None else bias)
+        filtered(model, layer, torch.einsum("bpm,nm->bpn", x, matrix)) + (0 if bias is None else bias)
         for matrix, bias in zip(weights.in_, weights.in_biases, strict=True)
     ]
     h[0] = ACT2FN[anatomy.activation](h[0])
@@ -198,7 +222,7 @@ def test_an_unknown_architecture_lists_the_known() -> None:
 def test_gemma3_inside_the_image_model_has_its_paths_there() -> None:
     from transformers import AutoModelForCausalLM, Gemma3Config
 
-    text = FAMILIES["gemma3"](50).to_dict()
+    text = EVERY["gemma3"](50).to_dict()
     vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = Gemma3Config(text_config=text, vision_config={**vision, "image_size": 16, "patch_size": 8})
     anatomy = anatomy_of(config)

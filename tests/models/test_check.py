@@ -9,14 +9,14 @@ from microtome.models import load
 from microtome.models.anatomies import anatomy_of
 from microtome.models.check import ModelCheck, check
 from microtome.models.hookpoint import HookPoint
-from tests.tiny import FAMILIES
+from tests.tiny import EVERY
 
 Folder = Callable[..., Path]
 LAYER = "model.layers.{}"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_every_family_is_sound(tiny_model: Folder, family: str, dtype: str) -> None:
     result = check(str(tiny_model(family)), dtype=dtype)
     assert [site.problem for site in result.sites] == [None] * len(result.anatomy.kinds)
@@ -24,7 +24,10 @@ def test_every_family_is_sound(tiny_model: Folder, family: str, dtype: str) -> N
     assert not {*(result.anatomy.lacks or ())} & {*result.anatomy.kinds}
     assert result.memory == {"float32": 4, "bfloat16": 2}[dtype] * result.parameters
     compared = {site.kind for site in result.sites if site.compared}
-    assert {*result.anatomy.kinds} - compared == ({"embed", "q", "k"} if family == "gpt2" else {"q", "k"})
+    unseen = (
+        {"q", "k"} if result.anatomy.rotary else {"embed", "q", "k"}
+    )  # positions come after the embedding
+    assert {*result.anatomy.kinds} - compared == unseen
 
 
 @pytest.fixture

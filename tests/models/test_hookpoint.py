@@ -10,7 +10,7 @@ from torch import Tensor
 from microtome.base.errors import UserError
 from microtome.models import Model, load_model
 from tests.models.passes import loaded, tokens
-from tests.tiny import FAMILIES
+from tests.tiny import EVERY
 
 Folder = Callable[..., Path]
 WRITABLE = (
@@ -28,7 +28,7 @@ WRITABLE = (
 )
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=EVERY)
 def model(request: pytest.FixtureRequest, tiny_model: Folder) -> Model:
     return loaded(tiny_model(request.param))
 

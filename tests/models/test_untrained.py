@@ -10,12 +10,12 @@ import torch
 from microtome.models import Model, load_model, untrained_twin
 from microtome.models.embedded import EMBEDDED
 from tests.models.passes import loaded, tokens
-from tests.tiny import FAMILIES
+from tests.tiny import EVERY
 
 Folder = Callable[..., Path]
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=EVERY)
 def model(request: pytest.FixtureRequest, tiny_model: Folder) -> Model:
     return loaded(tiny_model(request.param))
 

@@ -64,7 +64,7 @@ class MLPWeights:
     With ``x`` the normalised residual stream and ``h[j] = in_[j] x + in_biases[j]``, the neurons are
     ``mlp_post = act(h[0])``, or ``act(h[0]) * h[1]`` in a gated MLP, and ``mlp_out = out mlp_post + out_bias``,
     normed once more where the anatomy has the norm ``mlp_post``.
-    The tensors are views of the model's own weights.
+    The tensors are views of the model's own weights, or of an MLP in bands copies with zeros between the blocks.
     """
 
     in_: tuple[Tensor, ...]
@@ -123,6 +123,10 @@ class Anatomy:
     """Of each layer: how many positions back attention reaches; ``None`` means all."""
     points: Mapping[str, HookPoint]
     """The hook point of each kind of site that the architecture offers."""
+    after_mlp: str | None = None
+    """What else a layer adds to the residual stream after its MLP, if it does; no site of its own shows it."""
+    cut: bool = False
+    """Whether the MLP consists of bands, whose weights are the blocks that ``mlp_blocks`` gives."""
     transposed: bool = False
     """Whether projections store ``[in, out]`` (GPT-2) instead of ``[out, in]``."""
     lacks: Mapping[str, str] | None = None
@@ -215,6 +219,8 @@ class Anatomy:
         Raises:
             UserError: If the layer is out of range.
         """
+        if self.cut:
+            return _block(*self._mlp(model, layer).whole())
         out = self.point(Site("mlp_post", layer)).find(model)
         modules = [model.get_submodule(path.format(layer)) for path in self.mlp_in]
         return MLPWeights(
@@ -223,6 +229,26 @@ class Anatomy:
             out=self._matrix(out),
             out_bias=_parameter(out, "bias"),
         )
+
+    def mlp_blocks(self, model: nn.Module, layer: int) -> list[MLPWeights]:
+        """Return the MLP projections of a layer in the blocks that the model stores: one, or one for each band.
+
+        A band's inputs and outputs are the dimensions that it reads and writes. The tensors are always views of the
+        model's own weights, so that what is written into them changes the model.
+
+        Args:
+            model: The causal language model that this anatomy describes.
+            layer: The layer, counted from 0.
+
+        Raises:
+            UserError: If the layer is out of range.
+        """
+        if not self.cut:
+            return [self.mlp_weights(model, layer)]
+        return [_block(*block) for block in self._mlp(model, layer).blocks()]
+
+    def _mlp(self, model: nn.Module, layer: int) -> Any:
+        return self.point(Site("mlp_out", layer)).find(model)
 
     def _projection(self, model: nn.Module, point: HookPoint) -> tuple[Tensor, Tensor | None]:
         module = point.find(model)
@@ -233,6 +259,10 @@ class Anatomy:
     def _matrix(self, module: nn.Module) -> Tensor:
         weight: Any = module.weight
         return weight.T if self.transposed else weight
+
+
+def _block(up: Tensor, up_bias: Tensor, down: Tensor, down_bias: Tensor | None) -> MLPWeights:
+    return MLPWeights((up,), (up_bias,), down, down_bias)
 
 
 def _parameter(module: nn.Module, name: str) -> Tensor | None:

@@ -183,9 +183,10 @@ def _equations(model: Model) -> Iterator[_Equation]:
             yield _Equation(
                 "resid_mid = resid_pre + attn_out", at("resid_mid", "resid_pre", "attn_out"), _sum
             )
-            yield _Equation(
-                "resid_post = resid_mid + mlp_out", at("resid_post", "resid_mid", "mlp_out"), _sum
-            )
+            if anatomy.after_mlp is None:
+                yield _Equation(
+                    "resid_post = resid_mid + mlp_out", at("resid_post", "resid_mid", "mlp_out"), _sum
+                )
         else:
             sites = at("resid_post", "resid_pre", "attn_out", "mlp_out")
             yield _Equation("resid_post = resid_pre + attn_out + mlp_out", sites, _sum)

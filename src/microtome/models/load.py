@@ -134,6 +134,8 @@ def _device(name: str) -> torch.device:
 def _config(source: Source, folder: Path, trust_remote_code: bool) -> Any:
     from transformers import AutoConfig
 
+    from microtome.models import architectures  # noqa: F401 (makes microtome's own models known to transformers)
+
     try:
         with quiet():
             return AutoConfig.from_pretrained(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 def permuted_copy(model: Model, seed: int, noise: float = 0.0) -> tuple[Model, np.ndarray]:
     """Return a copy of a model whose MLP neurons stand in a random order in each layer, and that order.
+
+    In an MLP of bands, neurons stay in their band.
 
     Rows of the input projections, their biases and columns of the output projection move together, so without
     noise the copy computes what the model does, up to rounding. Noise is then added to the input projections:
@@ -45,7 +48,7 @@ def permuted_copy(model: Model, seed: int, noise: float = 0.0) -> tuple[Model, n
     module = copy.deepcopy(model.module).requires_grad_(False).eval()
     streams = np.random.SeedSequence(seed).spawn(model.anatomy.layers)
     permutation = [
-        _permute(model.anatomy.mlp_weights(module, layer), np.random.default_rng(stream), noise)
+        _permute(model.anatomy.mlp_blocks(module, layer), np.random.default_rng(stream), noise)
         for layer, stream in enumerate(streams)
     ]
     twin = replace(
@@ -57,15 +60,22 @@ def permuted_copy(model: Model, seed: int, noise: float = 0.0) -> tuple[Model, n
     return twin, np.stack(permutation)
 
 
-def _permute(weights: MLPWeights, generator: np.random.Generator, noise: float) -> np.ndarray:
-    """Move a layer's neurons in place, neuron ``i`` to ``places[i]``, add noise, and return ``places``."""
+def _permute(blocks: Sequence[MLPWeights], generator: np.random.Generator, noise: float) -> np.ndarray:
+    """Move a layer's neurons in place, each within its block, add noise, and return where neuron ``i`` went."""
+    moved = [_move(block, generator) for block in blocks]
+    for block in blocks if noise else ():
+        for rows in block.in_:
+            _add_noise(rows, generator, noise)
+    starts = np.cumsum([0, *map(len, moved[:-1])])
+    return np.concatenate([start + places for start, places in zip(starts, moved, strict=True)])
+
+
+def _move(weights: MLPWeights, generator: np.random.Generator) -> np.ndarray:
+    """Move a block's neurons in place, neuron ``i`` to ``places[i]``, and return ``places``."""
     places = generator.permutation(weights.out.shape[1])
     for rows in (*weights.in_, *weights.in_biases, weights.out.T):
         if rows is not None:
             rows[places] = rows.clone()
-    if noise:
-        for rows in weights.in_:
-            _add_noise(rows, generator, noise)
     return places
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from microtome.models.anatomies import gemma, gpt2, gpt_neox, llama
+from microtome.models.anatomies import gemma, gpt2, gpt_neox, llama, own
 from microtome.models.anatomy import Anatomy, unsupported
 
 ANATOMIES: Mapping[str, Callable[[Any], Anatomy]] = MappingProxyType(
@@ -18,6 +18,8 @@ ANATOMIES: Mapping[str, Callable[[Any], Anatomy]] = MappingProxyType(
         "gemma2": gemma.anatomy,
         "gemma3": gemma.anatomy,
         "gemma3_text": gemma.anatomy,
+        "microtome_standard": own.anatomy,
+        "microtome_band": own.anatomy,
     }
 )
 """The anatomy of each ``model_type``, as a function of the configuration."""
