@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from microtome.cli.options import Asked, study_app
+from microtome.cli.options import Asked, subject_app
 
 HELP = "Simulate a study: how often is each prediction supported without an effect, and with one?"
 
@@ -27,7 +27,7 @@ def power(
     from microtome import face
     from microtome.cli.console import say, table
 
-    study, options = asked.study.name, {"config_file": config, **asked.given}
+    study, options = asked.name, {"config_file": config, **asked.given}
     found = face.power(study, draws=draws, root_seed=root_seed, alpha=alpha, **options)
     table(
         ("prediction", "planted effect", "supported: null", "supported: effect", "power at least"),
@@ -48,4 +48,4 @@ def power(
     )
 
 
-app = study_app("power", HELP, power)
+app = subject_app("power", HELP, power)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from microtome.cli.options import Asked, study_app
+from microtome.cli.options import Asked, subject_app
 from microtome.cli.parameters import STORE, Switch
 
 HELP = "Run a study; the same command again goes on, or shows the finished run."
@@ -33,7 +33,7 @@ def run(
     from microtome.cli.printing import print_plan, print_run
 
     study, options = (
-        asked.study.name,
+        asked.name,
         {"config_file": config, "store": store, "workers": workers, **asked.given},
     )
     if dry_run:
@@ -42,4 +42,4 @@ def run(
         print_run(face.run(study, threads=threads, again=again, command=asked.typed, **options))
 
 
-app = study_app("run", HELP, run)
+app = subject_app("run", HELP, run)
