@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, field_validator
 from tests.lab.toy import STUDY, Toy, ToyConfig
 
 from microtome.base.errors import UserError
-from microtome.lab.config import build_config
+from microtome.lab.config import build, build_config
 from microtome.lab.study import StudyConfig
 
 
@@ -106,6 +106,42 @@ def test_all_mistakes_are_told_at_once_and_the_file_is_named_for_its_own(tmp_pat
     assert lines[0].startswith("option 'seeds': expected a valid tuple; got 'one' (str)")
     assert lines[1].startswith(f"option 'shift' in {file}: expected a valid number")
     assert lines[2].startswith(f"unknown option 'sizes' in {file} for study toy. Did you mean 'size'?")
+
+
+def test_yaml_says_the_same_as_toml(tmp_path: Path) -> None:
+    file = tmp_path / "full.yaml"
+    file.write_text(
+        "model: m\nbatch-size: 4\nsteering:\n  alphas: [1e-5, 2]  # text to YAML, a number to us\n"
+    )
+    assert build_config(Full(), {}, file) == FullConfig(
+        model="m", batch_size=4, steering=Steering(alphas=(1e-5, 2.0))
+    )
+
+
+def test_an_empty_file_leaves_all_as_it_is(tmp_path: Path) -> None:
+    for file in (tmp_path / "toy.toml", tmp_path / "toy.yml"):
+        file.write_text("# nothing yet\n")
+        assert build_config(STUDY, {}, file) == ToyConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("a: [1", "while parsing"), ("- 1", "got a list"), ("x", "got a str")]
+)
+def test_a_file_that_is_not_yaml(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "toy.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=rf"config file '.*toy\.yaml' is not YAML: .*{told}"):
+        build_config(STUDY, {}, file)
+
+
+def test_a_base_gives_way_to_the_file_and_the_file_to_options(tmp_path: Path) -> None:
+    file = tmp_path / "full.toml"
+    file.write_text('model = "file"\nbatch_size = 4\n')
+    base = {"model": "base", "batch_size": 2, "templates": ("{a}!",)}
+    built = build(FullConfig, {"batch_size": 8}, file, subject="anything", base=base)
+    assert built == FullConfig(model="file", batch_size=8, templates=("{a}!",))
+    with pytest.raises(UserError, match="unknown option 'sice' for anything"):
+        build(FullConfig, {"sice": 1}, subject="anything", base=base)
 
 
 @pytest.mark.parametrize(
