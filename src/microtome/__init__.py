@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from microtome.base.errors import UserError
     from microtome.capture import capture
-    from microtome.face import power, run, studies
+    from microtome.face import power, run, studies, train
     from microtome.lab.run import open_run, runs
     from microtome.models import load_model
 
@@ -32,6 +32,7 @@ __all__ = [
     "run",
     "runs",
     "studies",
+    "train",
 ]
 
 _HOMES = {
@@ -42,7 +43,11 @@ _HOMES = {
     "run": "microtome.face",
     "runs": "microtome.lab.run",
 }
-_ROOMS = {"capture": ("microtome.capture", "capture"), "studies": ("microtome.face", "studies")}
+_ROOMS = {
+    "capture": ("microtome.capture", "capture"),
+    "studies": ("microtome.face", "studies"),
+    "train": ("microtome.face", "train"),
+}
 """Rooms that share their name with a public function: the module can be called like the function."""
 
 

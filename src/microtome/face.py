@@ -1,4 +1,4 @@
-"""What Python users call, and what the command line calls: models, captures, runs, power.
+"""What Python users call, and what the command line calls: runs, their reports and plans, power, training.
 
 Everything heavy is imported when it is used.
 """
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from microtome.lab.plan import Plan
     from microtome.lab.run import Run
+    from microtome.train.config import TrainConfig
+    from microtome.train.loop import Trained
+    from microtome.train.plan import TrainingPlan
 
 
 def studies() -> tuple[str, ...]:
@@ -139,6 +142,72 @@ def extract_spectra(model: str, out: Path | str, **options: Any) -> Path:
     study: Any = registry.load("head-spectra")
     study.extract(build_config(study, {"model": (model,), **options}), Path(out))
     return Path(out)
+
+
+def train(
+    model: str,
+    output: Path | str,
+    *,
+    preset: str | None = None,
+    config_file: Path | str | None = None,
+    **options: Any,
+) -> "Trained":
+    """Train a model into a folder and return what came of it; a finished folder is returned as it is.
+
+    Example:
+        >>> trained = microtome.train("band", "models/band", preset="small_band")  # doctest: +SKIP
+
+    Args:
+        model: ``standard`` or ``band``.
+        output: the folder; training that was cut short there goes on.
+        preset: a full configuration to start from, one of ``microtome.train.presets.PRESETS``.
+        config_file: a TOML or YAML file; its options win over the preset.
+        options: the fields of ``microtome.train.config.TrainConfig``; they win over both.
+
+    Raises:
+        UserError: an unknown preset or option, a wrong value, a text that is too short, or a folder that was begun
+            with other options.
+        Diverged: when the loss is no longer a finite number; the curves are kept.
+    """
+    from microtome.train.loop import train
+
+    return train(_train_config(model, preset, config_file, options), Path(output))
+
+
+def training(
+    model: str,
+    *,
+    preset: str | None = None,
+    config_file: Path | str | None = None,
+    **options: Any,
+) -> "TrainingPlan":
+    """Return what ``train`` with the same arguments would train, and on how much; trains and writes nothing."""
+    from microtome.train.plan import plan
+
+    return plan(_train_config(model, preset, config_file, options))
+
+
+def _train_config(
+    model: str, preset: str | None, file: Path | str | None, options: dict[str, Any]
+) -> "TrainConfig":
+    """Return the preset's config, changed by the file and then by the options."""
+    from microtome.base.errors import UserError, did_you_mean
+    from microtome.lab.config import build
+    from microtome.train.config import TrainConfig
+    from microtome.train.presets import PRESETS
+
+    if preset is not None and preset not in PRESETS:
+        raise UserError(
+            f"unknown preset '{preset}'.{did_you_mean(preset, PRESETS)} Presets: {', '.join(PRESETS)}"
+        )
+    base = {"model": model, **(PRESETS[preset]().model_dump() if preset else {})}
+    config = build(TrainConfig, options, Path(file) if file else None, subject=f"model {model}", base=base)
+    if config.model != model:
+        raise UserError(
+            f"expected options of a model '{model}', but the preset or file is one of a model '{config.model}'. "
+            f"Did you mean `microtome train {config.model}`?"
+        )
+    return config
 
 
 def _as_call(study: str, store: Path | str, config_file: Path | str | None, options: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -26,6 +27,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 RUNNABLE = "runnable"
 """The word after ``python`` that marks a block which is run here."""
 STUDY = "task-vectors"
+TRAINED = "models/standard"
+"""The folder that the page of training trains into from Python."""
 
 
 class Block(NamedTuple):
@@ -119,7 +122,7 @@ def small(store: Path, twelve_layers: Path, monkeypatch: pytest.MonkeyPatch) -> 
     load, real_plan, real_power = package.load_model, face.plan, face.power
 
     def load_tiny(reference: str, **options: Any) -> Any:
-        assert reference in {model.reference for model in EMBEDDED}
+        assert reference in {TRAINED, *(model.reference for model in EMBEDDED)}
         return load(str(twelve_layers), **options)
 
     def check(study: str, config_file: Path | str | None = None, **options: Any) -> None:
@@ -152,8 +155,15 @@ def small(store: Path, twelve_layers: Path, monkeypatch: pytest.MonkeyPatch) -> 
         check("head-spectra", model=(model,), **options)
         return out
 
+    def train(
+        model: str, output: Any, *, preset: str | None = None, config_file: Any = None, **options: Any
+    ) -> Any:
+        assert face._train_config(model, preset, config_file, options).model == model
+        numbers = {"parameters": 1, "step": 1, "tokens": 1, "held_out": 1.0, "tokens_per_second": 1.0}
+        return SimpleNamespace(folder=Path(output), **numbers)
+
     monkeypatch.setattr("microtome.models.load_model", load_tiny, raising=False)
-    for function in (run, plan, power, extract_spectra):
+    for function in (run, plan, power, extract_spectra, train):
         monkeypatch.setattr(face, function.__name__, function)
     return done
 
@@ -193,7 +203,7 @@ def test_command_lines_are_right(
             assert place == ".venv/bin/activate"
         case ["pip", "install", *rest]:
             assert rest == ["."] or " ".join(words) == EMBEDDED[0].remedy
-        case ["microtome", *rest]:
+        case ["microtome", *rest] | ["torchrun", "--nproc-per-node", "2", "-m", "microtome.cli", *rest]:
             (Path.cwd() / "study.toml").write_text("\n".join(b.text for b in BLOCKS if b.language == "toml"))
             runs = {"RUN": small[0].id, "OTHER": small[1].id}
             code = main([runs.get(word, word) for word in rest])

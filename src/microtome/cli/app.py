@@ -8,6 +8,7 @@ COMMANDS = {
     "studies:studies": "List the studies.",
     "show:show": "Show a study: question, predictions, published rules, controls, options.",
     "run:app": "Run a study; the same command again goes on, or shows the finished run.",
+    "train:app": "Train a model, standard or in bands.",
     "runs:runs": "List the runs in a store.",
     "report:report": "Write the page of a run and print its path.",
     "compare:compare": "Write a page that lays two runs side by side.",

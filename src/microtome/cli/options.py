@@ -46,6 +46,8 @@ class Kind:
 
     word: str
     plural: str
+    group: str
+    """What the help calls its options."""
     names: Callable[[], Sequence[str]]
     load: Callable[[str], Subject]
     """Returns the subject of a name, or raises a UserError."""
@@ -64,7 +66,7 @@ def _studies() -> Sequence[str]:
     return registry.names()
 
 
-STUDY = Kind("study", "studies", _studies, _study)
+STUDY = Kind("study", "studies", "The study", _studies, _study)
 
 
 def subject_app(name: str, help: str, command: Callable[..., Any], kind: Kind = STUDY) -> "App":
@@ -99,7 +101,7 @@ def subject_app(name: str, help: str, command: Callable[..., Any], kind: Kind = 
         for flag in inner.help_flags:
             inner[flag].show = False
         typed = shlex.join(["microtome", name, *tokens])
-        inner.default(_with_config(command, subject, f"The {kind.word}", typed))
+        inner.default(_with_config(command, subject, kind.group, typed))
         return inner([hyphened(token) for token in tokens[1:]])
 
     app.default(pick)

@@ -1,14 +1,17 @@
-"""How runs and plans look in a terminal."""
+"""How runs, trained models and plans of both look in a terminal."""
 
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from microtome.base.progress import duration
 from microtome.cli.console import say, table
+from microtome.cli.values import written
 
 if TYPE_CHECKING:
     from microtome.lab.plan import Plan
     from microtome.lab.run import Run
+    from microtome.train.loop import Trained
+    from microtome.train.plan import TrainingPlan
 
 REPORT = "report.html"
 
@@ -52,4 +55,27 @@ def print_plan(plan: "Plan") -> None:
         f"Time for the rest: {duration(plan.seconds)}"
         + (" (no finished unit in the store to go by)." if plan.seconds is None else "."),
         f"Folder: {plan.path}",
+    )
+
+
+def print_training(plan: "TrainingPlan") -> None:
+    """Print the options of a training run, the size of its model, and what it would read."""
+    options = plan.config.model_dump()
+    table(("option", "value"), [(name, written(value)) for name, value in options.items()])
+    say(
+        f"{plan.parameters:,} parameters, with a vocabulary of {plan.vocabulary:,} tokens.",
+        f"{plan.tokens:,} tokens read, {plan.tokens / plan.parameters:.3g} for each parameter.",
+        f"{plan.flops:.3g} floating-point operations.",
+    )
+
+
+def print_trained(trained: "Trained") -> None:
+    """Print what was trained, how well it does on held-out text, how fast it went, and what to do with it."""
+    say(
+        f"Trained: {trained.parameters:,} parameters, {trained.step:,} steps, {trained.tokens:,} tokens.",
+        f"Held out: {trained.held_out:.4f} nats per token.",
+        f"Speed: {trained.tokens_per_second:,.0f} tokens/s.",
+        f"Folder: {trained.folder}",
+        f"Next: microtome models check {trained.folder}",
+        f"      microtome run universality --model-a {trained.folder} --model-b ANOTHER",
     )
