@@ -3,6 +3,7 @@
 Everything heavy is imported when it is used.
 """
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,7 +172,11 @@ def train(
     """
     from microtome.train.loop import train
 
-    return train(_train_config(model, preset, config_file, options), Path(output))
+    return train(_train_config(model, preset, config_file, options), Path(output), tell=_to_stderr)
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def training(

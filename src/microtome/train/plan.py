@@ -32,9 +32,8 @@ def plan(config: TrainConfig) -> TrainingPlan:
     Raises:
         UserError: if no model has the tokenizer, or the sizes cannot be matched.
     """
-    from microtome.train.build import architecture
-
     from microtome.models.architectures import flops_per_token, parameter_count
+    from microtome.train.build import architecture
 
     vocabulary = _vocabulary(config.tokenizer)
     model = architecture(config, vocabulary)

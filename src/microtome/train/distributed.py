@@ -1,0 +1,77 @@
+"""One process or several: what ``torchrun`` says, and what the processes share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of a run."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes files."""
+        return self.rank == 0
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Return the mean over processes of equal shares."""
+        if self.size > 1:
+            torch.distributed.all_reduce(value)
+            value = value / self.size
+        return value
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        if self.size > 1:
+            torch.distributed.barrier()
+
+    def wrap(self, module: Any, device: torch.device) -> Any:
+        """Return the module with gradients averaged over processes."""
+        if self.size == 1:
+            return module
+        from torch.nn.parallel import DistributedDataParallel
+
+        return DistributedDataParallel(module, device_ids=[device.index] if device.type == "cuda" else None)
+
+
+@contextmanager
+def world(device: str) -> Iterator[World]:
+    """Join the processes that ``torchrun`` started; alone where it did not."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield World()
+        return
+    cuda = torch.cuda.is_available() and device != "cpu"
+    torch.distributed.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield World(torch.distributed.get_rank(), size)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def device_of(name: str) -> torch.device:
+    """Return the device that a reference names; of several processes on one machine each takes its own GPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and "LOCAL_RANK" in os.environ:
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
+    from microtome.base.errors import UserError
+
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(
+            f"Expected a device that this machine has, got '{name}' ({str(error).splitlines()[0]}). "
+            "Use 'auto' or 'cpu'."
+        ) from error
