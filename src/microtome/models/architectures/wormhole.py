@@ -88,10 +88,11 @@ class Wormhole(nn.Module):
         q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
         temperature = self.log_temperature[self.targets].exp()[:, None, None]
         pattern = causal_probabilities(q @ k.mT / temperature)
-        entropy = torch.special.entr(pattern).sum(-1)  # [B, pairs, T]
+        # The derivative of -p log p is infinite at 0; 1 has no entropy either.
+        entropy = torch.special.entr(torch.where(pattern > 0, pattern, 1.0)).sum(-1)  # [B, pairs, T]
         T, S = pattern.shape[-2:]
-        most = torch.arange(S - T + 1, S + 1, device=entropy.device, dtype=entropy.dtype).log()
-        share = entropy / most.clamp_min(torch.finfo(entropy.dtype).tiny)
+        seen = torch.arange(S - T + 1, S + 1, device=entropy.device, dtype=entropy.dtype)
+        share = entropy / seen.clamp_min(2).log()  # of one position the entropy is 0
         return pattern @ v, torch.sigmoid(SHARPNESS * (OPEN - share))[..., None]
 
     def _received(self, i: int, band: Tensor, z: Tensor, gate: Tensor | None) -> Tensor:
