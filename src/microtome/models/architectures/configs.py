@@ -32,7 +32,7 @@ class StandardConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: object) -> None:
         super().__post_init__(**kwargs)
-        if self.hidden_size % self.num_attention_heads:
+        if self.num_attention_heads < 1 or self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"expected heads that divide the model's width, got {self.num_attention_heads} heads and a width of "
                 f"{self.hidden_size}"
@@ -74,11 +74,19 @@ class BandConfig(StandardConfig):
             raise ValueError(
                 f"expected hidden neurons from 1 up for each of {len(self.band_widths)} bands, got {self.band_hidden}"
             )
-        if self.partition is not None and sorted(self.partition) != list(range(self.hidden_size)):
-            raise ValueError(f"expected a partition that holds each of {self.hidden_size} dimensions once")
+        if self.partition is not None:
+            self.partition, dimensions = list(self.partition), range(self.hidden_size)
+            if sorted(self.partition) != list(dimensions):
+                raise ValueError(
+                    f"expected a partition that holds each of {self.hidden_size} dimensions once, got "
+                    f"{len(self.partition)} entries, {len({*self.partition} & {*dimensions})} of the dimensions "
+                    "among them"
+                )
         if self.wormhole not in ("none", "published", "complementary"):
             raise ValueError(
                 f"expected a wormhole of none, published or complementary, got '{self.wormhole}'"
             )
+        if self.wormhole != "none" and len(self.band_widths) < 2:
+            raise ValueError(f"expected at least 2 bands for attention between them, got {self.band_widths}")
         if self.kernel not in ("loop", "batched"):
             raise ValueError(f"expected a kernel of loop or batched, got '{self.kernel}'")
