@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME ...]`: of capture, spectra, entropy and universality; or all, each in this process."""
+"""`python -m benchmarks [NAME ...]`: of those in NAMES; or all, each in this process."""
 
 import argparse
 import os
@@ -8,7 +8,7 @@ from importlib import import_module
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 warnings.filterwarnings("ignore")
 
-NAMES = ("capture", "spectra", "entropy", "universality")
+NAMES = ("capture", "spectra", "entropy", "universality", "bands")
 
 
 def main() -> None:
