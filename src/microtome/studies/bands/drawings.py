@@ -1,34 +1,31 @@
 """How the figures of bands are drawn, each from the run's tables."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from microtome.report.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
+from microtome.report.style import BLACK, GREY
+from microtome.studies.bands.marks import (
+    LOOKS,
+    MAIN,
+    along_training,
+    arms_in,
+    band_legend,
+    by_arm,
+    by_band,
+    dots,
+    filling_legend,
+    legend,
+    line_of,
+    undefined,
+)
 
-MAIN = ("baseline", "full")
-"""Arms that the original compares; they are drawn above the others."""
-LOOKS = {
-    "baseline": (BLACK, "o", "-"),
-    "full": (VERMILION, "D", "-"),
-    "no-wormhole": (BLUE, "s", "-"),
-    "bands-only": (GREEN, "^", "-"),
-    "rates-only": (ORANGE, "v", "-"),
-    "equal-widths": (SKY, "P", "--"),
-    "random-partition": (PURPLE, "X", "--"),
-    "reversed-rates": (GREY, "<", "--"),
-    "shuffled-rates": (GREY, ">", ":"),
-    "equal-rates": (GREEN, "h", ":"),
-    "filter-bank": (BLUE, "*", ":"),
-}
-"""Colour, marker and line of each arm; those of controls are broken."""
 DOTTED: dict[str, Any] = {"color": BLACK, "linewidth": 1, "linestyle": ":"}
 QUANTITIES = {
     "rise held_out": "worth on held-out text\n(nats per token)",
@@ -39,12 +36,6 @@ QUANTITIES = {
 """What is drawn of each band along training, and its axis."""
 COLUMNS = 3
 """Panels side by side."""
-
-
-def arms_in(table: pl.DataFrame) -> list[str]:
-    """Return a table's arms in the order in which they are drawn."""
-    there = set(table["arm"]) if "arm" in table.columns else set()
-    return [arm for arm in LOOKS if arm in there]
 
 
 def measured(table: pl.DataFrame, column: str) -> bool:
@@ -59,7 +50,7 @@ def losses(curves: pl.DataFrame, chosen: pl.DataFrame) -> Picture:
     left, right = picture.subplots(1, 2, width_ratios=(1.25, 1))
     for arm in sorted(arms_in(held_out), key=MAIN.__contains__):
         own, (colour, *_) = held_out.filter(arm=arm).sort("step"), LOOKS[arm]
-        left.plot(own["step"], own["value"], **_line(arm))
+        left.plot(own["step"], own["value"], **line_of(arm))
         known = own.drop_nulls(["low", "high"])
         left.fill_between(known["step"], known["low"], known["high"], color=colour, alpha=0.15, linewidth=0)
     left.set(xlabel="step", ylabel="held-out loss (nats per token)")
@@ -67,12 +58,12 @@ def losses(curves: pl.DataFrame, chosen: pl.DataFrame) -> Picture:
     for place, arm in enumerate(arms):
         row, (colour, marker, _) = chosen.row(by_predicate=pl.col("arm") == arm, named=True), LOOKS[arm]
         if row["loss"] is None:
-            _undefined(right, place, "diverged")
+            undefined(right, place, "diverged")
             continue
         if row["low"] is not None:
             right.plot([row["low"], row["high"]], [place, place], color=colour)
         right.plot(row["loss"], place, marker, color=colour, markersize=7)
-    _by_arm(right, arms)
+    by_arm(right, arms)
     right.set_xlabel("held-out loss after the last step\n(nats per token)")
     return picture
 
@@ -87,13 +78,12 @@ def sweep(models: pl.DataFrame) -> Picture:
     for arm in sorted(arms, key=MAIN.__contains__):
         own = means.filter(arm=arm)
         whole = own.filter(~pl.col("diverged"))
-        axes.plot(whole["scale"], whole["held_out"], **_line(arm))
+        axes.plot(whole["scale"], whole["held_out"], **line_of(arm))
         seeds = models.filter(~pl.col("diverged"), pl.col("arm") == arm)
         axes.plot(seeds["scale"], seeds["held_out"], ".", color=LOOKS[arm][0], markersize=3, alpha=0.6)
-    width = 0.04 / max(len(arms), 1)
     for place, arm in enumerate(arms):  # beside each other at the top: a diverged model has no loss
         gone = means.filter(pl.col("arm") == arm, pl.col("diverged"))["scale"].to_numpy()
-        at = gone * 2 ** (4 * width * (place - (len(arms) - 1) / 2))
+        at = gone * 2 ** (0.16 * (place - (len(arms) - 1) / 2) / len(arms))
         axes.plot(at, np.full(len(at), 0.97), "x", color=LOOKS[arm][0], transform=axes.get_xaxis_transform())
     scales = models["scale"].unique().sort().to_list()
     axes.set_xscale("log", base=2)
@@ -104,7 +94,7 @@ def sweep(models: pl.DataFrame) -> Picture:
     axes.set(xlabel="scale of all learning rates", ylabel="last held-out loss (nats per token)")
     axes.margins(y=0.1)
     extra = [Line2D([], [], color=BLACK, marker="x", linestyle="", label="a model diverged")]
-    _legend(picture, arms, extra if models["diverged"].any() else [])
+    legend(picture, arms, extra if models["diverged"].any() else [])
     return picture
 
 
@@ -129,7 +119,7 @@ def dynamics(bands: pl.DataFrame, arms: Sequence[str]) -> Picture:
         for axes, arm in zip(line, arms, strict=True):
             own = table.filter(pl.col("arm") == arm, pl.col("name") == name).drop_nulls("value").sort("step")
             own = own.filter(pl.col("value") > 0) if log else own
-            _bands(axes, own, numbers, "step", "value", "-" if log else ".-")
+            along_training(axes, own, numbers, "value", "-" if log else ".-")
             if log:
                 axes.set_yscale("log")
             elif not own.is_empty():
@@ -139,7 +129,7 @@ def dynamics(bands: pl.DataFrame, arms: Sequence[str]) -> Picture:
         axes.set_title(arm)
     for axes in panels[-1]:
         axes.set_xlabel("step")
-    _band_legend(picture, numbers)
+    band_legend(picture, numbers)
     return picture
 
 
@@ -153,8 +143,8 @@ def spectra(means: pl.DataFrame, orders: pl.DataFrame, null: pl.DataFrame) -> Pi
     panels = left.subplots(rows, min(COLUMNS, len(arms)), sharex=True, sharey=True, squeeze=False)
     for axes, arm in zip(panels.flat, arms, strict=False):
         own, colour = text.filter(arm=arm), LOOKS[arm][0]
-        _seeds(axes, own, "centroid_published", colour, filled=False)
-        _seeds(axes, own, "centroid", colour)
+        by_band(axes, own, "centroid_published", colour, filled=False)
+        by_band(axes, own, "centroid", colour)
         axes.set_title(arm, fontsize=10)
     for place in range(len(arms), panels.size):
         panels.flat[place].set_axis_off()
@@ -162,12 +152,7 @@ def spectra(means: pl.DataFrame, orders: pl.DataFrame, null: pl.DataFrame) -> Pi
     left.supxlabel("band", fontsize=10.5)
     left.supylabel("centroid (cycles per token)", fontsize=10.5)
     _order(right.subplots(), orders, null)
-    labels = (("controlled: Hann's window, without DC", BLACK), ("as published: with DC", "white"))
-    marks = [
-        Line2D([], [], color=BLACK, marker="o", markerfacecolor=face, linestyle="", label=label)
-        for label, face in labels
-    ]
-    picture.legend(handles=marks, loc="outside lower center", ncols=2)
+    filling_legend(picture, "controlled: Hann's window, without DC", "as published: with DC")
     return picture
 
 
@@ -177,7 +162,7 @@ def _order(axes: Axes, orders: pl.DataFrame, null: pl.DataFrame) -> None:
     if len(shuffled):
         axes.axvspan(*np.quantile(shuffled, [0.025, 0.975]), color=GREY, alpha=0.3, linewidth=0)
     axes.axvline(0, color=GREY, linewidth=0.8)
-    _dots(axes, arms, lambda arm: orders.filter(arm=arm)["value"])
+    dots(axes, arms, lambda arm: orders.filter(arm=arm)["value"])
     axes.set_xlim(-1.05, 1.05)
     axes.set_xlabel("order of bands and centroids\n(Spearman's ρ; grey: shuffled labels)")
 
@@ -190,10 +175,10 @@ def universal(shares: pl.DataFrame) -> Picture:
     for axes, (column, title) in zip(panels, _titles("universal").items(), strict=True):
         for arm in sorted(arms, key=MAIN.__contains__):
             own = text.filter(arm=arm).with_columns(pl.col(column) * 100)
-            _seeds(axes, own, column, LOOKS[arm][0], line=_line(arm), dots=arm in MAIN)
+            by_band(axes, own, column, LOOKS[arm][0], line=line_of(arm), dots=arm in MAIN)
         axes.set(title=title, xlabel="band", ylabel="universal neurons (% of the band's)")
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
-    _legend(picture, arms)
+    legend(picture, arms)
     return picture
 
 
@@ -216,7 +201,7 @@ def overlap(shares: pl.DataFrame, numbers: pl.DataFrame) -> Picture:
             lambda arm, its=jaccard: its.filter(arm=arm)["value"],
         )
         for axes, source in zip(panels, sources, strict=True):
-            _dots(axes, arms, source, filled, -0.17 if filled else 0.17)
+            dots(axes, arms, source, filled, -0.17 if filled else 0.17)
     for axes, title, words in zip(
         panels,
         ("Text", "Random tokens", "On both"),
@@ -226,15 +211,9 @@ def overlap(shares: pl.DataFrame, numbers: pl.DataFrame) -> Picture:
         axes.set(title=title, xlabel=words)
         if axes is not panels[0]:
             axes.tick_params(labelleft=False)
-    low = min(axes.get_xlim()[0] for axes in panels[:2]), max(axes.get_xlim()[1] for axes in panels[:2])
-    for axes in panels[:2]:
-        axes.set_xlim(low)
+    panels[1].sharex(panels[0])
     panels[2].set_xlim(-0.04, 1.04)
-    marks = [
-        Line2D([], [], color=BLACK, marker="o", markerfacecolor=face, linestyle="", label=label)
-        for label, face in (("controlled", BLACK), ("as published", "white"))
-    ]
-    picture.legend(handles=marks, loc="outside lower center", ncols=2)
+    filling_legend(picture, "controlled", "as published")
     return picture
 
 
@@ -245,13 +224,13 @@ def timeline(shares: pl.DataFrame) -> Picture:
     panels = picture.subplots(1, len(arms), sharey=True, squeeze=False)[0]
     for axes, arm in zip(panels, arms, strict=True):
         own = shares.filter(arm=arm).group_by("band", "step").agg(pl.col("universal").mean() * 100)
-        _bands(axes, own.sort("step"), numbers, "step", "universal", ".-")
+        along_training(axes, own.sort("step"), numbers, "universal")
         mean = own.group_by("step").agg(pl.col("universal").mean()).sort("step")
         axes.plot(mean["step"], mean["universal"], "o-", color=BLACK, linewidth=2.6)
         axes.set(title=arm, xlabel="step")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0].set_ylabel("universal neurons (% of the band's)")
-    _band_legend(picture, numbers, [Line2D([], [], color=BLACK, marker="o", linewidth=2.6, label="mean")])
+    band_legend(picture, numbers, [Line2D([], [], color=BLACK, marker="o", linewidth=2.6, label="mean")])
     return picture
 
 
@@ -261,95 +240,7 @@ def reference(means: pl.DataFrame) -> Picture:
     axes, arms = picture.subplots(), arms_in(means)
     axes.axhline(0, **DOTTED)
     for arm in arms:
-        _seeds(axes, means.filter(arm=arm), "excess", LOOKS[arm][0], line=_line(arm))
+        by_band(axes, means.filter(arm=arm), "excess", LOOKS[arm][0], line=line_of(arm))
     axes.set(xlabel="band", ylabel="mean excess over rotations\n(difference of correlations)")
-    _legend(picture, arms)
+    legend(picture, arms)
     return picture
-
-
-def _line(arm: str) -> dict[str, Any]:
-    colour, marker, line = LOOKS[arm]
-    main = arm in MAIN
-    return {
-        "color": colour, "marker": marker, "linestyle": line, "linewidth": 2.4 if main else 1.1,
-        "markersize": 5.5 if main else 4, "zorder": 3 if main else 2,
-    }  # fmt: skip
-
-
-def _legend(picture: Picture, arms: Sequence[str], extra: Sequence[Line2D] = ()) -> None:
-    handles = [*(Line2D([], [], label=arm, **_line(arm)) for arm in arms), *extra]
-    picture.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4))
-
-
-def _by_arm(axes: Axes, arms: Sequence[str]) -> None:
-    """Write the arms down the axis, each in its colour."""
-    axes.set_yticks(range(len(arms)), list(arms))
-    for label, arm in zip(axes.get_yticklabels(), arms, strict=True):
-        label.set_color(LOOKS[arm][0])
-        label.set_fontweight("bold" if arm in MAIN else "normal")
-    axes.set_ylim(len(arms) - 0.4, -0.6)
-
-
-def _dots(
-    axes: Axes,
-    arms: Sequence[str],
-    values: Callable[[str], pl.Series],
-    filled: bool = True,
-    shift: float = 0.0,
-) -> None:
-    """Draw a row for each arm: a dot for each model and a stroke at their mean."""
-    for place, arm in enumerate(arms):
-        known, colour = values(arm).drop_nulls().to_numpy(), LOOKS[arm][0]
-        if not len(known):
-            _undefined(axes, place + shift, "undefined")
-            continue
-        at = np.full(len(known), place + shift)
-        axes.plot(known, at, "o", color=colour, markerfacecolor=colour if filled else "white", alpha=0.85)
-        axes.plot([known.mean()] * 2, [at[0] - 0.16, at[0] + 0.16], color=colour, linewidth=2)
-    _by_arm(axes, arms)
-
-
-def _undefined(axes: Axes, place: float, word: str) -> None:
-    axes.text(0.02, place, word, color=GREY, va="center", fontsize=9, transform=axes.get_yaxis_transform())
-
-
-def _seeds(
-    axes: Axes,
-    table: pl.DataFrame,
-    column: str,
-    colour: str,
-    *,
-    filled: bool = True,
-    line: Mapping[str, Any] | None = None,
-    dots: bool = True,
-) -> None:
-    """Draw a column by band: a dot for each seed, a line through the means."""
-    known = table.drop_nulls(column)
-    means = known.group_by("band").agg(pl.col(column).mean()).sort("band")
-    if dots:
-        face, size = (colour, 4.0) if filled else ("white", 3.5)
-        axes.plot(
-            known["band"], known[column], "o", color=colour, markerfacecolor=face, markersize=size, alpha=0.6
-        )
-    axes.plot(
-        means["band"], means[column], **(line or {"color": colour, "linewidth": 1.4 if filled else 0.7})
-    )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
-def _colours(numbers: Sequence[int]) -> dict[int, Any]:
-    """Return an ordered scale; its lightest end, unreadable on white, is left out."""
-    return dict(zip(numbers, colormaps["viridis"](np.linspace(0, 0.92, len(numbers))), strict=True))
-
-
-def _bands(axes: Axes, table: pl.DataFrame, numbers: Sequence[int], x: str, y: str, look: str) -> None:
-    for band, colour in _colours(numbers).items():
-        own = table.filter(band=band)
-        axes.plot(own[x], own[y], look, color=colour, linewidth=1.2)
-
-
-def _band_legend(picture: Picture, numbers: Sequence[int], extra: Sequence[Line2D] = ()) -> None:
-    colours = _colours(numbers)
-    handles = [Line2D([], [], color=colours[band], label=f"band {band}") for band in numbers]
-    handles += extra
-    picture.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 8), columnspacing=1.2)

@@ -10,6 +10,7 @@ from microtome.report.words import joined, number
 from microtome.studies.bands import drawings
 from microtome.studies.bands.arms import DESCRIPTIONS
 from microtome.studies.bands.config import BandsConfig
+from microtome.studies.bands.marks import arms_in
 
 FOLLOWED = ("full", "baseline", "no-wormhole")
 """Arms whose bands are followed along training."""
@@ -49,7 +50,7 @@ def _training(config: BandsConfig, tables: Tables) -> Iterator[Figure]:
             partial(drawings.sweep, tables["losses"]),
         )
     bands = tables["dynamics"]
-    arms = [arm for arm in FOLLOWED if arm in drawings.arms_in(bands)]
+    arms = [arm for arm in FOLLOWED if arm in arms_in(bands)]
     if arms and drawings.measured(bands, "value"):
         yield Figure(
             "dynamics",

@@ -15,13 +15,13 @@ from microtome.studies.bands.protocol import PREDICTIONS, PUBLISHED, SEEDS
 
 ALPHA = 0.05
 PLANNED = {
-    "Total AQ %": ("3-4 %", "8-12 %", "universal", "%"),
-    "Universal AQ overlap": ("25 %", "50 %", "overlap", "%"),
-    "Low-freq AQ concentration": ("layer 5 only", "bands 0-2", "low", "points"),
-    "Grokking": ("global", "per band", "grokked", "%"),
-    "Interpretability": ("low", "high", "order", ""),
+    "Total AQ %": ("3-4 %", "8-12 %", "published universal", "universal", "%"),
+    "Universal AQ overlap": ("25 %", "50 %", "published overlap", "overlap", "%"),
+    "Low-freq AQ concentration": ("layer 5 only", "bands 0-2", "published low", "low", "points"),
+    "Grokking": ("global", "per band", "grokked", "grokked", "%"),
+    "Interpretability": ("low", "high", "published order", "order", ""),
 }
-"""The original's predictions: for the baseline, for its model; what answers here, and in which unit."""
+"""The original's predictions: for the baseline, for its model; what answers, published and controlled; its unit."""
 CRITERIA = {
     "AQ count": "no more AQ than the baseline",
     "low-frequency AQ": "no concentration of AQ in the slow bands",
@@ -39,7 +39,7 @@ def listings(config: BandsConfig, tables: Tables) -> Iterator[Listing]:
     yield _decidable(config, tables["by_seed"])
     lost = tables["losses"].filter(pl.col("diverged"))
     if not lost.is_empty():
-        yield _diverged(config, lost, len(tables["losses"]))
+        yield _diverged(lost, len(tables["losses"]))
 
 
 def _arms(config: BandsConfig, chosen: pl.DataFrame) -> Listing:
@@ -48,8 +48,8 @@ def _arms(config: BandsConfig, chosen: pl.DataFrame) -> Listing:
         sweep = "One scale of the rates was trained, so no arm is known to be at its best: a weak comparison."
     elif at_end:
         sweep = (
-            f"The best scale of {joined(at_end)} lies at an end of the sweep. The sweep is open there: better rates may "
-            "lie beyond it, and comparisons of these losses are weak. Widen it with --lr-scales."
+            f"The best scale of {joined(at_end)} lies at an end of the sweep. The sweep is open there: better rates "
+            "may lie beyond it, and comparisons of these losses are weak. Widen it with --lr-scales."
         )
     else:
         sweep = "Every best scale lies inside the sweep."
@@ -77,17 +77,16 @@ def _arms(config: BandsConfig, chosen: pl.DataFrame) -> Listing:
 
 def _planned(tables: Tables) -> Listing:
     rows = []
-    for metric, (baseline, full, name, unit) in PLANNED.items():
+    for metric, (baseline, full, published, controlled, unit) in PLANNED.items():
         row = {"metric": metric, "planned: baseline": baseline, "planned: band model": full}
-        for prefix, part in (("published ", "as published"), ("", "controlled")):
+        for part, name in (("as published", published), ("controlled", controlled)):
             for arm in ("baseline", "full"):
-                found = _mean(tables["by_seed"], prefix + name, arm)
-                row[f"{part}: {arm}"] = _with_unit(found, unit)
+                row[f"{part}: {arm}"] = _with_unit(_mean(tables["by_seed"], name, arm), unit)
         rows.append(row)
     return Listing(
         "The original's predictions, and what came of them",
         "AQ: universal neurons. Concentration: share in the slow bands less share in the others, in percentage points. "
-        "Grokking: share of bands that grok, by the lab's rule, as the plan has none. Interpretability: Spearman's "
+        "Grokking: share of bands that grok, twice by the lab's rule, as the plan has none. Interpretability: Spearman's "
         "correlation of bands and centroids; a standard transformer's bands are slices of its MLPs. As published: "
         "Procrustes on the rows of the fit, which finds AQ in noise too.",
         pl.DataFrame(rows),
@@ -165,7 +164,7 @@ def _reach(spread: float | None, n: int, alpha: float) -> float | None:
     return None if spread is None else float(stdtrit(n - 1, 1 - alpha / 2) * spread / np.sqrt(n))
 
 
-def _diverged(config: BandsConfig, lost: pl.DataFrame, models: int) -> Listing:
+def _diverged(lost: pl.DataFrame, models: int) -> Listing:
     return Listing(
         "Models that diverged",
         f"{len(lost)} of {models} models ({percent(len(lost) / models)}) were stopped when their loss was no longer a "

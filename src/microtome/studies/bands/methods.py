@@ -40,7 +40,7 @@ def methods(config: BandsConfig, tables: Tables) -> Iterator[str]:
 
 def _models(config: BandsConfig, chosen: pl.DataFrame) -> str:
     sizes = chosen["parameters"].drop_nulls().to_list()
-    parameters = f" They have {_range(sizes)} parameters." if sizes else ""
+    parameters = f" The arms have {_range(sizes)} parameters." if sizes else ""
     arms = "; ".join(f"{arm}: {DESCRIPTIONS[arm]}" for arm in config.arms)
     return (
         f"Models. {config.num_layers} layers of width {config.hidden_dim} with {config.num_heads} attention heads. A "
@@ -60,11 +60,11 @@ def _training(config: BandsConfig) -> str:
     limit = f", {config.documents:,} documents of it" if config.documents is not None else ""
     return (
         f"Training. “{config.dataset}”{limit}, packed into sequences of {config.sequence_length} tokens of "
-        f"“{config.tokenizer}” without padding; {number(100 * config.held_out)} % of the documents are held out. AdamW, "
-        f"{config.steps:,} steps of {config.batch_size} sequences, learning rate {number(config.learning_rate)}, in "
+        f"“{config.tokenizer}” without padding; {number(100 * config.held_out)} % of the documents are held out. "
+        f"AdamW, {config.steps:,} steps of {config.batch_size} sequences, learning rate {number(config.learning_rate)}, in "
         f"bands {rates}, after {config.warmup_steps} steps of warm-up a cosine; weight decay "
-        f"{number(config.weight_decay)}, dropout {number(config.dropout)}, {config.precision}. Models of one seed start "
-        "and read alike in all arms as far as their shapes allow, and are paired. Losses are of the whole held-out "
+        f"{number(config.weight_decay)}, dropout {number(config.dropout)}, {config.precision}. Models of one seed "
+        "read the same sequences in the same order in all arms, and are paired. Losses are of the whole held-out "
         "text, in nats per token, also after the last step."
     )
 
@@ -87,7 +87,7 @@ def _bands(config: BandsConfig) -> str:
         f"Bands along training. At steps {steps} each band's neurons, of all layers at once, are held at their means "
         f"over {config.ablation_blocks} sequences of each side; the rise in loss is what the band is worth there. "
         "Gradient norm and weight rate |Δw| / |w| are of the band's own weights. A band is settled from the evaluation "
-        f"after which its worth stays within {NEAR:.0%} of its last value, if that is above {number(WORTH)} nats; it "
+        f"after which its worth stays within {100 * NEAR:g} % of its last value, if that is above {number(WORTH)} nats; it "
         "groks if its worth on held-out text settles only after at least twice as many evaluations as that on "
         "training text. The rule was written down before any run. Bands of a standard transformer are slices of its "
         "MLPs of the same shares."
@@ -103,7 +103,7 @@ def _universal(config: BandsConfig) -> str:
         f"is universal if its excess is above {number(config.threshold_excess)}. Slow bands are the first "
         f"{low_bands(len(config.band_dims))} of {len(config.band_dims)}. Along training, models of "
         f"{joined(list(TIMELINE))} were kept at one scale of the rates. With the last model compared with the first, "
-        "pairs share models, and intervals over them are somewhat too narrow."
+        "pairs share models, and intervals over them can be too narrow."
     )
 
 
@@ -119,7 +119,7 @@ def _spectra(config: BandsConfig) -> str:
 def _reference(config: BandsConfig) -> str:
     return (
         f"Reference. Neurons of {joined(list(TIMELINE))} are compared with those of layer {config.reference_layer} of "
-        f"“{config.reference_model}” at the ends of the first {WORDS} words of {config.reference_documents} documents, "
+        f"“{config.reference_model}” at the ends of {WORDS} words of each of {config.reference_documents} documents, "
         "each model in its own tokens; matches, rotations and threshold as between seeds."
     )
 
@@ -129,7 +129,7 @@ def _published(config: BandsConfig) -> str:
         "As published. The original's plan names its measures, not their procedures; those of its Experiment 000 are "
         "used: Procrustes' rotation, fitted and scored on the same rows, AQ above a correlation of "
         f"{number(config.aq_threshold)}; spectra with DC, without a window. Its rules compare means of arms without "
-        "regard to noise. What it ran in the end was one seed of two arms, of unequal size, and no AQ were counted."
+        "regard to noise. What its repository reports is one seed of three arms of unequal size, without a count of AQ."
     )
 
 
