@@ -27,11 +27,13 @@ def demo(*, store: Path = STORE, workers: int = 1) -> None:
     from microtome.report.combined import write_combined
 
     start = time.monotonic()
-    runs = []
+    runs, models = [], []
     for name in registry.names():
-        run = face.run(name, store=store, workers=workers, **registry.load(name).demo)
-        print_run(run)
-        runs.append(run)
+        study = registry.load(name)
+        for options in study.demos(models):
+            run = face.run(name, store=store, workers=workers, **options)
+            print_run(run)
+            runs.append(run)
+            models += study.models(run.config)
     page = write_combined(runs, store / "demo.html", "A demonstration", INTRODUCTION)
-    studies = "1 study" if len(runs) == 1 else f"{len(runs)} studies"
-    say("", f"{studies} in {duration(time.monotonic() - start)}.", str(page.resolve()))
+    say("", f"{len(runs)} runs in {duration(time.monotonic() - start)}.", str(page.resolve()))

@@ -231,6 +231,18 @@ class Study(ABC):
         claims, subjects = Claims(self.predictions, self.published, self.controls), self.subjects(config)
         return claims.about(subjects) if len(subjects) > 1 else claims
 
+    def demos(self, models: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+        """Return the options of each run of the demonstration.
+
+        Args:
+            models: references of models that the demonstration's earlier runs left.
+        """
+        return (self.demo,)
+
+    def models(self, config: Any) -> tuple[str, ...]:
+        """Return references of models that a finished run leaves, which other studies can look into."""
+        return ()
+
     @abstractmethod
     def fingerprints(self, config: Any) -> dict[str, str]:
         """Return the fingerprints of the models and corpora that the config names.

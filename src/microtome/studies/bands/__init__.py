@@ -33,10 +33,17 @@ class Bands(Study):
         "steps": 100,
         "warmup_steps": 10,
         "documents": 1000,
-        "held_out": 0.05,
+        "held_out": 0.02,
+        "evaluations": 2,
         "feature_blocks": 24,
         "reference_documents": 32,
     }
+
+    def models(self, config: BandsConfig) -> tuple[str, ...]:
+        """Return the folders of the first two baselines, at the middle scale of the rates."""
+        from microtome.studies.bands.measure import trained_models
+
+        return trained_models(config)
 
     def fingerprints(self, config: BandsConfig) -> dict[str, str]:
         """Return the fingerprints of the text and of the reference model; check sizes and lengths."""

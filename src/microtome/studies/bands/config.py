@@ -54,9 +54,9 @@ class BandsConfig(StudyConfig):
         default="docstrings", description="Text; also the original's wikitext-103.", json_schema_extra=APART
     )
     documents: Positive | None = Field(default=None, description="Documents of it; none: all.")
-    held_out: float = Field(default=0.01, gt=0, lt=1, description="Share of documents that are held out.")
+    held_out: float = Field(default=0.004, gt=0, lt=1, description="Share of documents that are held out.")
     tokenizer: str = Field(default="bpe:1024", description="bpe:SIZE, or a model's.")
-    evaluations: int = Field(default=5, ge=2, description="Evaluations after the start, at equal distances.")
+    evaluations: int = Field(default=4, ge=2, description="Evaluations after the start, at equal distances.")
     ablation_blocks: Positive = Field(
         default=8, description="Sequences of each side on which bands are ablated at each evaluation."
     )

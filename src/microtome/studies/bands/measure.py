@@ -18,10 +18,11 @@ from microtome.studies.bands.arms import band_neurons, train_config
 from microtome.studies.bands.config import BandsConfig
 from microtome.studies.bands.features import layer_features
 from microtome.studies.bands.observe import leak, neurons_of, observer
+from microtome.studies.bands.plan import seeds
 from microtome.train.build import architecture, new_model
 from microtome.train.config import TrainConfig
 from microtome.train.curves import read
-from microtome.train.loop import Diverged, trained
+from microtome.train.loop import Diverged, Trained, trained
 
 CONDITIONS = ("text", "random")
 ROWS = {"table": pl.String, "step": pl.Int64, "band": pl.Int64, "name": pl.String, "value": pl.Float64}
@@ -50,10 +51,8 @@ class BandsBench(Bench):
     def _train(self, arm: str, seed: int, scale: float) -> Measurement:
         config = self.config
         train = train_config(config, arm, seed, scale)
-        bands = band_neurons(train, architecture(train, inputs.text(config).vocabulary))
-        seen = observer(bands, config.ablation_blocks)
         try:
-            done = trained(train, observe=seen, observed=f"ablation of {config.ablation_blocks}")
+            done = _trained(config, arm, seed, scale)
         except Diverged as stop:
             rows = [*_curves(read(stop.folder)), ("status", stop.step, None, "diverged", 1.0)]
             return Measurement(pl.DataFrame(rows, schema=ROWS, orient="row"))
@@ -157,6 +156,19 @@ class BandsBench(Bench):
         )
         parts = found.split(site)
         return torch.stack([part[at] for part, at in zip(parts, aligned.positions[1], strict=True)])
+
+
+def trained_models(config: BandsConfig) -> tuple[str, ...]:
+    """Return the folders of the first two baselines at the middle scale, trained already or now."""
+    scale = config.lr_scales[len(config.lr_scales) // 2]
+    return tuple(str(_trained(config, "baseline", seed, scale).folder) for seed in list(seeds(config))[:2])
+
+
+def _trained(config: BandsConfig, arm: str, seed: int, scale: float) -> Trained:
+    train = train_config(config, arm, seed, scale)
+    bands = band_neurons(train, architecture(train, inputs.text(config).vocabulary))
+    seen = observer(bands, config.ablation_blocks)
+    return trained(train, observe=seen, observed=f"ablation of {config.ablation_blocks}")
 
 
 def _weights(path: Any, moment: str) -> dict[str, np.ndarray]:

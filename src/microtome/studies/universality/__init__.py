@@ -44,6 +44,14 @@ class Universality(Study):
         second = EMBEDDED[1]
         return small | ({"model_b": second.reference} if second.installed else {})
 
+    def demos(self, models: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+        """Return the controls' run, and one of the first two models that were trained before, if there are."""
+        if len(models) < 2:
+            return (self.demo,)
+        trained = {"model_a": models[0], "model_b": models[1], "layers": (1,), "pairs": "all"}
+        trained["threshold_excess"] = 0.1  # of models of a hundred steps, rotations come close to any neuron
+        return (self.demo, {**self.demo, **trained})
+
     def fingerprints(self, config: UniversalityConfig) -> dict[str, str]:
         """Return the fingerprints of models and corpus; check layers, tokenisers and the text's length."""
         from microtome.studies.universality.inputs import fingerprints
