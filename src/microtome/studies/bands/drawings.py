@@ -211,6 +211,7 @@ def overlap(shares: pl.DataFrame, numbers: pl.DataFrame) -> Picture:
         axes.set(title=title, xlabel=words)
         if axes is not panels[0]:
             axes.tick_params(labelleft=False)
+        axes.axvline(0, color=GREY, linewidth=0.8)
     panels[1].sharex(panels[0])
     panels[2].set_xlim(-0.04, 1.04)
     filling_legend(picture, "controlled", "as published")

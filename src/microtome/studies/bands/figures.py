@@ -31,22 +31,22 @@ def _training(config: BandsConfig, tables: Tables) -> Iterator[Figure]:
         if config.seeds > 1
         else "There is one seed, hence no interval"
     )
+    choice = "; each seed at the scale that the others choose" if config.seeds > 1 else ""
     if not tables["curves"].is_empty():
         yield Figure(
             "losses",
             "Do the arms learn equally well?",
             f"Loss on the whole held-out text, a model of each arm and seed. {over}. Left: at each arm's best scale "
-            f"of the rates, colours as on the right; broken lines: controls. Right: {_best(chosen)}; each seed at the "
-            "scale that the others choose.",
+            f"of the rates, colours as on the right; broken lines: controls. Right: {_best(chosen)}{choice}.",
             partial(drawings.losses, tables["curves"], chosen),
         )
     at_end = chosen.filter(pl.col("at_end"))["arm"].to_list()
-    if drawings.measured(tables["losses"], "held_out"):
+    if len(config.lr_scales) > 1 and drawings.measured(tables["losses"], "held_out"):
         yield Figure(
             "sweep",
             "Is each arm compared at its own best rates?",
             f"All rates times one factor, {number(min(config.lr_scales))} to {number(max(config.lr_scales))}: lines "
-            f"are means, small dots models. {_open(config, at_end)}",
+            f"are means, small dots models. {_open(at_end)}",
             partial(drawings.sweep, tables["losses"]),
         )
     bands = tables["dynamics"]
@@ -70,11 +70,7 @@ def _best(chosen: pl.DataFrame) -> str:
     return f"after the last step, lowest {number(loss)} ({arm}: {DESCRIPTIONS[arm]})"
 
 
-def _open(config: BandsConfig, at_end: list[str]) -> str:
-    if len(config.lr_scales) < 2:
-        return (
-            "One scale was trained: nothing says that it is the best of any arm, so arms are compared weakly."
-        )
+def _open(at_end: list[str]) -> str:
     if not at_end:
         return "No arm's best scale lies at an end."
     return (

@@ -86,9 +86,9 @@ def _planned(tables: Tables) -> Listing:
     return Listing(
         "The original's predictions, and what came of them",
         "AQ: universal neurons. Concentration: share in the slow bands less share in the others, in percentage points. "
-        "Grokking: share of bands that grok, twice by the lab's rule, as the plan has none. Interpretability: Spearman's "
-        "correlation of bands and centroids; a standard transformer's bands are slices of its MLPs. As published: "
-        "Procrustes on the rows of the fit, which finds AQ in noise too.",
+        "Grokking: share of bands that grok, twice by the lab's rule, as the plan has none. Interpretability: "
+        "Spearman's correlation of bands and centroids; a standard transformer's bands are slices of its MLPs. As "
+        "published: Procrustes on the rows of the fit, which finds AQ in noise too.",
         pl.DataFrame(rows),
     )
 
@@ -108,11 +108,13 @@ def _criteria(tables: Tables) -> Listing:
     rules = {rule.id: rule for rule in PUBLISHED}
     readings = {id: rules[id].read(tables) for id in CRITERIA}
     words = {True: "no", False: "yes", None: "not measured"}
-    against = sum(reading.claims is False for reading in readings.values())
+    met = [reading.claims is False for reading in readings.values()]
+    unknown = sum(reading.claims is None for reading in readings.values())
+    unread = f"; {unknown} could not be read" if unknown else ""
     return Listing(
         "As published: the original's four falsification criteria",
-        f"The experiment fails to support AKIRA if any of them is met; {against} of {len(CRITERIA)} are. They compare "
-        "means, whatever their noise; the verdicts above compare intervals.",
+        f"The experiment fails to support AKIRA if any of them is met; {sum(met)} of {len(met)} are{unread}. They "
+        "compare means, whatever their noise; the verdicts of this page compare intervals.",
         pl.DataFrame(
             {
                 "criterion": list(CRITERIA.values()),

@@ -50,14 +50,14 @@ def line_of(arm: str) -> dict[str, Any]:
 def legend(picture: Picture, arms: Sequence[str], extra: Sequence[Line2D] = ()) -> None:
     """Name the arms below the figure."""
     handles = [*(Line2D([], [], label=arm, **line_of(arm)) for arm in arms), *extra]
-    picture.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4))
+    rows = -(-len(handles) // 5)
+    picture.legend(handles=handles, loc="outside lower center", ncols=-(-len(handles) // rows))
 
 
 def by_arm(axes: Axes, arms: Sequence[str]) -> None:
-    """Write the arms down the axis, each in its colour."""
+    """Write the arms down the axis, those of the original's comparison in bold."""
     axes.set_yticks(range(len(arms)), list(arms))
     for label, arm in zip(axes.get_yticklabels(), arms, strict=True):
-        label.set_color(LOOKS[arm][0])
         label.set_fontweight("bold" if arm in MAIN else "normal")
     axes.set_ylim(len(arms) - 0.4, -0.6)
 

@@ -61,23 +61,24 @@ def _training(config: BandsConfig) -> str:
     return (
         f"Training. “{config.dataset}”{limit}, packed into sequences of {config.sequence_length} tokens of "
         f"“{config.tokenizer}” without padding; {number(100 * config.held_out)} % of the documents are held out. "
-        f"AdamW, {config.steps:,} steps of {config.batch_size} sequences, learning rate {number(config.learning_rate)}, in "
-        f"bands {rates}, after {config.warmup_steps} steps of warm-up a cosine; weight decay "
-        f"{number(config.weight_decay)}, dropout {number(config.dropout)}, {config.precision}. Models of one seed "
-        "read the same sequences in the same order in all arms, and are paired. Losses are of the whole held-out "
-        "text, in nats per token, also after the last step."
+        f"AdamW, {config.steps:,} steps of {config.batch_size} sequences, learning rate "
+        f"{number(config.learning_rate)}, in bands {rates}, after {config.warmup_steps} steps of warm-up a cosine; "
+        f"weight decay {number(config.weight_decay)}, dropout {number(config.dropout)}, {config.precision}. Models of "
+        "one seed read the same sequences in the same order in all arms, and are paired. Losses are of the whole "
+        "held-out text, in nats per token, also after the last step."
     )
 
 
 def _sweep(config: BandsConfig, models: pl.DataFrame) -> str:
     scales = joined([number(scale) for scale in config.lr_scales])
     lost = int(models["diverged"].sum())
+    alone = " (here there is one seed, and it does)" if config.seeds == 1 else ""
     return (
         f"Rates. Every arm was trained with all of its rates times {scales}: {len(models)} models, of which {lost} "
         "diverged. Figures show the scale of lowest mean loss, passing over scales at which a model diverged. The loss "
         "that a prediction reads is, for each seed, that at the scale which the other seeds choose, so that no loss "
-        "chooses itself. An architecture needs rates of its own (Qiu et al. 2024, arXiv 2406.06248; Wei et al. 2024, "
-        "arXiv 2406.16450)."
+        f"chooses itself{alone}. An architecture needs rates of its own (Qiu et al. 2024, arXiv 2406.06248; Wei "
+        "et al. 2024, arXiv 2406.16450)."
     )
 
 
@@ -87,8 +88,8 @@ def _bands(config: BandsConfig) -> str:
         f"Bands along training. At steps {steps} each band's neurons, of all layers at once, are held at their means "
         f"over {config.ablation_blocks} sequences of each side; the rise in loss is what the band is worth there. "
         "Gradient norm and weight rate |Δw| / |w| are of the band's own weights. A band is settled from the evaluation "
-        f"after which its worth stays within {100 * NEAR:g} % of its last value, if that is above {number(WORTH)} nats; it "
-        "groks if its worth on held-out text settles only after at least twice as many evaluations as that on "
+        f"on after which its worth stays within {100 * NEAR:g} % of its last value, if that is above {number(WORTH)} "
+        "nats; it groks if its worth on held-out text settles only after at least twice as many evaluations as that on "
         "training text. The rule was written down before any run. Bands of a standard transformer are slices of its "
         "MLPs of the same shares."
     )
