@@ -139,7 +139,7 @@ def test_the_originals_criteria_come_out_as_planted(planted_effect: bool | None,
     ("scales", "words"),
     [
         ((0.5, 1.0, 2.0), "Every best scale lies inside"),
-        ((1.0, 2.0), "lies at an end of the sweep"),
+        ((1.0, 2.0), "The best scale of every arm lies at an end of the sweep"),
         ((1.0,), "One scale of the rates"),
     ],
 )

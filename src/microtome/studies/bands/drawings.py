@@ -8,9 +8,10 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
 from microtome.report.style import BLACK, GREY
+from microtome.report.words import number
 from microtome.studies.bands.marks import (
     LOOKS,
     MAIN,
@@ -122,6 +123,9 @@ def dynamics(bands: pl.DataFrame, arms: Sequence[str]) -> Picture:
             along_training(axes, own, numbers, "value", "-" if log else ".-")
             if log:
                 axes.set_yscale("log")
+                axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+                axes.yaxis.set_minor_locator(NullLocator())
+                axes.yaxis.set_major_formatter(lambda value, _: number(value))
             elif not own.is_empty():
                 axes.axhline(0, color=GREY, linewidth=0.8, zorder=0)
         line[0].set_ylabel(QUANTITIES[name])

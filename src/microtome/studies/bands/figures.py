@@ -6,10 +6,11 @@ from functools import partial
 import polars as pl
 
 from microtome.lab.study import Figure, Tables
-from microtome.report.words import joined, number
+from microtome.report.words import number
 from microtome.studies.bands import drawings
 from microtome.studies.bands.arms import DESCRIPTIONS
 from microtome.studies.bands.config import BandsConfig
+from microtome.studies.bands.listings import at_an_end
 from microtome.studies.bands.marks import arms_in
 
 FOLLOWED = ("full", "baseline", "no-wormhole")
@@ -40,13 +41,12 @@ def _training(config: BandsConfig, tables: Tables) -> Iterator[Figure]:
             f"of the rates, colours as on the right; broken lines: controls. Right: {_best(chosen)}{choice}.",
             partial(drawings.losses, tables["curves"], chosen),
         )
-    at_end = chosen.filter(pl.col("at_end"))["arm"].to_list()
     if len(config.lr_scales) > 1 and drawings.measured(tables["losses"], "held_out"):
         yield Figure(
             "sweep",
             "Is each arm compared at its own best rates?",
             f"All rates times one factor, {number(min(config.lr_scales))} to {number(max(config.lr_scales))}: lines "
-            f"are means, small dots models. {_open(at_end)}",
+            f"are means, small dots models. {_open(at_an_end(chosen))}",
             partial(drawings.sweep, tables["losses"]),
         )
     bands = tables["dynamics"]
@@ -70,11 +70,11 @@ def _best(chosen: pl.DataFrame) -> str:
     return f"after the last step, lowest {number(loss)} ({arm}: {DESCRIPTIONS[arm]})"
 
 
-def _open(at_end: list[str]) -> str:
+def _open(at_end: str) -> str:
     if not at_end:
         return "No arm's best scale lies at an end."
     return (
-        f"The best scale of {joined(at_end)} lies at an end of the sweep: better rates may lie beyond it, and the "
+        f"The best scale of {at_end} lies at an end of the sweep: better rates may lie beyond it, and the "
         "comparison of losses is weak there."
     )
 

@@ -43,12 +43,12 @@ def listings(config: BandsConfig, tables: Tables) -> Iterator[Listing]:
 
 
 def _arms(config: BandsConfig, chosen: pl.DataFrame) -> Listing:
-    at_end = chosen.filter(pl.col("at_end"))["arm"].to_list()
+    at_end = at_an_end(chosen)
     if len(config.lr_scales) < 2:
         sweep = "One scale of the rates was trained, so no arm is known to be at its best: a weak comparison."
     elif at_end:
         sweep = (
-            f"The best scale of {joined(at_end)} lies at an end of the sweep. The sweep is open there: better rates "
+            f"The best scale of {at_end} lies at an end of the sweep. The sweep is open there: better rates "
             "may lie beyond it, and comparisons of these losses are weak. Widen it with --lr-scales."
         )
     else:
@@ -73,6 +73,12 @@ def _arms(config: BandsConfig, chosen: pl.DataFrame) -> Listing:
         pl.DataFrame(rows, infer_schema_length=None),
         decimals=4,
     )
+
+
+def at_an_end(chosen: pl.DataFrame) -> str:
+    """Name the arms whose best scale lies at an end of the sweep; empty if there are none."""
+    arms = chosen.filter(pl.col("at_end"))["arm"].to_list()
+    return joined(arms) if len(arms) < len(chosen) else "every arm"
 
 
 def _planned(tables: Tables) -> Listing:
