@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME ...]`: of those in NAMES; or all, each in this process."""
+"""`python -m benchmarks [NAME ...]`: those named, or all, one after another in this process."""
 
 import argparse
 import os
@@ -8,7 +8,7 @@ from importlib import import_module
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 warnings.filterwarnings("ignore")
 
-NAMES = ("capture", "spectra", "entropy", "universality", "bands")
+NAMES = ("capture", "spectra", "entropy", "universality", "training", "bands")
 
 
 def main() -> None:

@@ -65,14 +65,16 @@ def train(
         if processes.first and (done := folder.begin(output, config, text.fingerprint, _size(model))):
             return done
         processes.wait()
-        run = _Run(config, output, text, model, device, processes, observe, tell)
+        run = Run(config, output, text, model, device, processes, observe, tell)
         run.resume()
         run.go()
         processes.wait()
         return folder.finished(output)
 
 
-class _Run:
+class Run:
+    """A training run: its model and optimizer, how far it is, and its curves."""
+
     def __init__(
         self,
         config: TrainConfig,
