@@ -80,7 +80,7 @@ def gather(config: BandsConfig, units: Sequence[Unit], measured: Mapping[str, Me
         spec, rows = unit.spec, measured[unit.id].rows
         if rows.is_empty():
             continue
-        seed = spec["model"] if unit.kind == "reference" else spec["seed"]
+        seed = spec["seed"] if unit.kind == "train" else spec["model"]
         keys = (
             pl.lit(v).alias(k) for k, v in zip(KEYS, (spec["arm"], seed, float(spec["scale"])), strict=True)
         )

@@ -67,7 +67,8 @@ class BandsBench(Bench):
 
     def _pair(self, spec: Mapping[str, Any], models: list[Measurement]) -> pl.DataFrame:
         config, arm, scale = self.config, spec["arm"], spec["scale"]
-        configs = [train_config(config, arm, seed, scale) for seed in (spec["seed"], spec["partner"])]
+        configs = [train_config(config, arm, seed, scale) for seed in (spec["model"], spec["partner"])]
+        bands = pl.Series("band", self._bands(configs[0]))
         frames = []
         moments = [FINAL, *(map(str, configs[0].milestones) if spec["timeline"] else ())]
         for moment in moments:
@@ -86,7 +87,7 @@ class BandsBench(Bench):
                         pl.lit(condition).alias("condition"),
                         pl.lit(step).alias("step"),
                         pl.lit(moment == FINAL).alias("final"),
-                        pl.Series("band", self._bands(configs[0])),
+                        bands,
                     )
                     for layer, (a, b) in enumerate(zip(x, y, strict=True))
                 ]
@@ -97,14 +98,14 @@ class BandsBench(Bench):
         train = train_config(config, spec["arm"], spec["model"], spec["scale"])
         module = self._module(train, model.arrays, FINAL)
         mine = [self._words(module, tokens, at) for tokens, at in self._own_words]
-        theirs = self._reference_words
+        theirs, bands = self._reference_words, pl.Series("band", self._bands(train))
         frames = []
         for layer in range(config.num_layers):
             x = torch.stack([document[layer] for document in mine])
             frames.append(
                 layer_features(
                     x, theirs, config.rotations, config.seed, published=False, spectra=False
-                ).with_columns(pl.lit(layer).alias("layer"), pl.Series("band", self._bands(train)))
+                ).with_columns(pl.lit(layer).alias("layer"), bands)
             )
         return pl.concat(frames)
 

@@ -59,12 +59,12 @@ def _train(config: BandsConfig, fingerprints: Mapping[str, str], arm: str, seed:
 def _pairs(config: BandsConfig, trained: Mapping[tuple[str, int, float], Unit]) -> list[Unit]:
     if config.seeds < 2:
         return []
-    names = ("feature_blocks", "rotations", "threshold_excess", "seed")
+    names = ("feature_blocks", "rotations", "seed")
     return [
         _unit(
             "pair",
             f"{arm}, seeds {seed} and {partner(config, seed)}, rates x {scale:g}",
-            {"arm": arm, "seed": seed, "partner": partner(config, seed), "scale": scale}
+            {"arm": arm, "model": seed, "partner": partner(config, seed), "scale": scale}
             | {name: getattr(config, name) for name in names}
             | {"timeline": keeps_milestones(config, arm, scale)},
             needs=(unit.id, trained[arm, partner(config, seed), scale].id),
@@ -78,7 +78,7 @@ def _references(
 ) -> list[Unit]:
     if config.reference_model is None:
         return []
-    names = ("reference_layer", "reference_documents", "rotations", "threshold_excess", "seed")
+    names = ("reference_layer", "reference_documents", "rotations", "seed")
     return [
         _unit(
             "reference",
