@@ -1,8 +1,8 @@
 """Checkpoints: all that training needs to go on as if it had not stopped; whole, or not there.
 
 ``checkpoints/step-00000500`` holds ``model.safetensors``, ``optimizer.safetensors`` (with the states of the random
-generators), the curves so far, and ``state.json`` with the step and the checksums of the other files. A folder is
-written under another name and moved into place.
+generators), the curves so far, and ``state.json`` with the step and the checksums of all. A folder is written
+under another name and moved into place.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from microtome.base.files import TEMPORARY, sha256_file, write_json
+from microtome.base.files import TEMPORARY, digest, sha256_file, write_json
 
 if TYPE_CHECKING:
     import polars as pl
@@ -55,10 +55,8 @@ def save(output: Path, checkpoint: Checkpoint, keep: int) -> None:
         for file in temporary.iterdir():
             _to_disk(file)
         sums = {file.name: sha256_file(file) for file in sorted(temporary.iterdir())}
-        write_json(
-            temporary / "state.json",
-            {"step": checkpoint.step, "extra": dict(checkpoint.extra), "sha256": sums},
-        )
+        state = {"step": checkpoint.step, "extra": dict(checkpoint.extra), "sha256": sums}
+        write_json(temporary / "state.json", {**state, "digest": digest(state)})
         shutil.rmtree(place, ignore_errors=True)
         temporary.rename(place)
     finally:
@@ -86,6 +84,8 @@ def _read(folder: Path) -> Checkpoint:
     from safetensors.torch import load_file
 
     state = json.loads((folder / "state.json").read_text("utf-8"))
+    if state.pop("digest") != digest(state):
+        raise ValueError("state.json is not what was written")
     for name, expected in state["sha256"].items():
         if sha256_file(folder / name) != expected:
             raise ValueError(f"{name} is not what was written")

@@ -36,6 +36,17 @@ class World:
         if self.size > 1:
             torch.distributed.barrier()
 
+    @contextmanager
+    def first_ahead(self) -> Iterator[None]:
+        """Let the first process through before the others, which then find what it wrote, or fail as it did."""
+        if not self.first:
+            self.wait()
+        try:
+            yield
+        finally:
+            if self.first:
+                self.wait()
+
     def wrap(self, module: Any, device: torch.device) -> Any:
         """Return the module with gradients averaged over processes."""
         if self.size == 1:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from microtome.base.errors import UserError
-from microtome.base.files import write_json
+from microtome.base.files import TEMPORARY, write_json
 from microtome.lab.identity import identity_of
 from microtome.train.config import TrainConfig
 
@@ -67,15 +68,17 @@ def begin(output: Path, config: TrainConfig, text: str, parameters: int) -> Trai
                 f"'{output}' was begun on another text: the corpus '{config.dataset}' or its tokenizer has changed "
                 "since. Use another folder."
             )
-        if found["status"] == "diverged":
-            raise Diverged(found["step"], output)
-        return _finished(output, found) if found["status"] == "finished" else None
+        if found["status"] != "running":
+            return _ended(output, found)
+        _sweep(output)
+        return None
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"the folder '{output}' cannot be made: {error.strerror}") from error
-    if any(output.iterdir()):
+    if not all(path.name.startswith(TEMPORARY) for path in output.iterdir()):
         raise UserError(f"'{output}' holds files that are not a training run's. Use another folder.")
+    _sweep(output)
     write_json(
         output / RECORD,
         {
@@ -95,16 +98,22 @@ def end(output: Path, status: str, **entries: Any) -> None:
     write_json(output / RECORD, {**(_record(output) or {}), "status": status, **entries})
 
 
-def finished(output: Path) -> Trained:
-    """Return what a finished run's folder holds."""
+def ended(output: Path) -> Trained:
+    """Return what the folder of a run that has ended holds.
+
+    Raises:
+        Diverged: If it ended so.
+    """
     record = _record(output)
     assert record is not None
-    return _finished(output, record)
+    return _ended(output, record)
 
 
-def _finished(output: Path, record: Mapping[str, Any]) -> Trained:
+def _ended(output: Path, record: Mapping[str, Any]) -> Trained:
     from microtome.train.curves import read
 
+    if record["status"] == "diverged":
+        raise Diverged(record["step"], output)
     names = ("parameters", "step", "tokens", "held_out", "tokens_per_second")
     return Trained(output, *(record[name] for name in names), curves=read(output))
 
@@ -112,7 +121,16 @@ def _finished(output: Path, record: Mapping[str, Any]) -> Trained:
 def _record(output: Path) -> dict[str, Any] | None:
     try:
         return json.loads((output / RECORD).read_text("utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise UserError(f"'{output / RECORD}' cannot be read: {error}. Use another folder.") from error
+
+
+def _sweep(output: Path) -> None:
+    """Remove what was being written when the run was killed."""
+    for path in list(output.rglob(f"{TEMPORARY}*")):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)  # it may have gone with its folder

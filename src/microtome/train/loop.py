@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -62,14 +63,14 @@ def train(
         text = load_text(config)
         device = device_of(config.device)
         model = new_model(config, text.vocabulary, device)
-        if processes.first and (done := folder.begin(output, config, text.fingerprint, _size(model))):
-            return done
-        processes.wait()
+        with processes.first_ahead():
+            if done := folder.begin(output, config, text.fingerprint, _size(model)):
+                return done
         run = Run(config, output, text, model, device, processes, observe, tell)
         run.resume()
         run.go()
         processes.wait()
-        return folder.finished(output)
+        return folder.ended(output)
 
 
 class Run:
@@ -191,9 +192,13 @@ class Run:
             return
         step = self.step - len(finite) + 1 + finite.index(False)
         if self.world.first:
-            self.curves.write(self.output)
-            folder.end(self.output, "diverged", step=step)
+            self.diverged(step)
         raise Diverged(step, self.output)
+
+    def diverged(self, step: int) -> None:
+        """Write the curves up to here, and that the run ended at a step whose loss is not finite."""
+        self.curves.write(self.output)
+        folder.end(self.output, "diverged", step=step)
 
     def note(self, share: float, norm: float, gradients: Sequence[float], moved: Sequence[float]) -> None:
         """Add a row to the curves."""
@@ -278,6 +283,10 @@ class Run:
         """Write the model, its tokenizer, the curves, and last that the run is finished."""
         from microtome.models.quiet import quiet
 
+        held_out = self.curves.rows["evaluations"][-1]["held_out"]
+        if not math.isfinite(held_out):  # the last update did it, so no later loss has shown it
+            self.diverged(self.step)
+            return
         self.model.eval()
         with quiet():
             self.model.save_pretrained(self.output)
@@ -288,7 +297,7 @@ class Run:
             "finished",
             step=self.step,
             tokens=self.step * self.config.batch_size * self.config.sequence_length,
-            held_out=self.curves.rows["evaluations"][-1]["held_out"],
+            held_out=held_out,
             tokens_per_second=self.speed(),
         )
 

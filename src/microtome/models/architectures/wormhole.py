@@ -14,6 +14,7 @@ sharp as it can be, and ``H / H_max`` counts as 0.
 
 import math
 from collections.abc import Sequence
+from operator import itemgetter
 
 import torch
 import torch.nn.functional as F
@@ -73,21 +74,23 @@ class Wormhole(nn.Module):
         )  # [B, bands, T, .]
         if past is not None:
             k, v = remember(past, k, v, self.index)  # [B, bands, S, .]
-        q, k, v = q[:, self.targets], k[:, self.sources], v[:, self.sources]  # [B, pairs, T, .]
         z, gate = self._sharp(q, k, v) if self.complementary else (self._plain(q, k, v), None)
-        received = [self._received(i, band, z, gate) for i, band in enumerate(bands)]
-        return self.partition.join(torch.cat(received, -1))
+        shares = [self.targets.count(i) for i in range(len(bands))]  # pairs are in the order of their targets
+        gates = [None] * len(bands) if gate is None else gate.split(shares, 1)
+        received = map(self._received, range(len(bands)), bands, z.split(shares, 1), gates)
+        return self.partition.join(torch.cat(list(received), -1))
 
     def _plain(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         # Zeros beside queries and keys leave scores as they are; with one width for all, the fast kernels apply.
         q, k = (F.pad(each, (0, VALUE - KEY)) for each in (q, k))
-        return causal_attention(q, k, v, scale=KEY**-0.5)
+        return causal_attention(*self._paired(q, k, v), scale=KEY**-0.5)
 
     def _sharp(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Return what is attended to ``[B, pairs, T, VALUE]``, and the gate ``[B, pairs, T, 1]``."""
-        q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
-        temperature = self.log_temperature[self.targets].exp()[:, None, None]
-        pattern = causal_probabilities(q @ k.mT / temperature)
+        # Queries, much smaller than scores, are divided by the temperature.
+        q = F.normalize(q, dim=-1) / self.log_temperature.exp()[:, None, None]
+        q, k, v = self._paired(q, F.normalize(k, dim=-1), v)
+        pattern = causal_probabilities(q @ k.mT)
         # The derivative of -p log p is infinite at 0; 1 has no entropy either.
         entropy = torch.special.entr(torch.where(pattern > 0, pattern, 1.0)).sum(-1)  # [B, pairs, T]
         T, S = pattern.shape[-2:]
@@ -95,15 +98,19 @@ class Wormhole(nn.Module):
         share = entropy / seen.clamp_min(2).log()  # of one position the entropy is 0
         return pattern @ v, torch.sigmoid(SHARPNESS * (OPEN - share))[..., None]
 
+    def _paired(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the queries of the pairs' targets, and the keys and values of their sources, ``[B, pairs, T, .]``."""
+        chosen = ((q, self.targets), (k, self.sources), (v, self.sources))
+        # Unlike indexing, this needs no gradient filled with zeros.
+        q, k, v = (torch.stack(itemgetter(*which)(each.unbind(1)), 1) for each, which in chosen)
+        return q, k, v
+
     def _received(self, i: int, band: Tensor, z: Tensor, gate: Tensor | None) -> Tensor:
         """Return the mean over band ``i``'s sources of what it gets from each, ``[B, T, width]``."""
-        mine = [p for p, target in enumerate(self.targets) if target == i]
-        got = self.out[i](z[:, mine])  # [B, sources, T, width]
+        got = self.out[i](z)  # [B, sources, T, width]
         if gate is None:
             gate = torch.sigmoid(self._gate_scores(i, band, got))
             gate = torch.where(gate >= OPEN, gate, 0.0)
-        else:
-            gate = gate[:, mine]
         return (gate * got).mean(1)
 
     def _gate_scores(self, i: int, band: Tensor, got: Tensor) -> Tensor:

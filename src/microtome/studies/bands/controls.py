@@ -11,7 +11,7 @@ from microtome.studies.bands.summaries import order
 
 TOLERANCE = 0.005
 """Share by which models of matched parameters may differ."""
-POSITIONS, NEURONS = 64, 20
+POSITIONS, NEURONS = 64, 140
 RECOVERED, NOTHING = 0.8, 0.25
 """Order of planted bands that must be found, and of shuffled ones that must not."""
 
@@ -56,7 +56,7 @@ def _matched(config: BandsConfig, data: Data) -> ControlResult:
 
 def planted_bands(bands: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return neurons of planted frequencies, ``[n, T, neurons]``, faster the higher their band, and their bands."""
-    band = np.repeat(np.arange(bands), NEURONS)
+    band = np.sort(np.arange(NEURONS) % bands)
     frequency = (0.03 + 0.4 * (band + rng.random(len(band))) / bands)[None, None]
     phase = 2 * np.pi * rng.random((16, 1, len(band)))
     time = np.arange(POSITIONS)[None, :, None]

@@ -25,25 +25,22 @@ class Data:
 
     @cached_property
     def losses(self) -> pl.DataFrame:
-        """``held_out`` and ``train`` of every model after its last step, nats per token; missing where it diverged."""
+        """``held_out`` and ``train`` of every model after its last step, nats per token, and whether it ``diverged``.
+
+        One that did has no losses, and the ``step`` at which it stopped.
+        """
         last = self.curves.filter(table="evaluations").filter(pl.col("step") == pl.col("step").max())
-        wide = last.pivot("name", index=KEYS, values="value")
+        stops = self.curves.filter((pl.col("table") == "status") & (pl.col("name") == "diverged"))
+        diverged = pl.col("step").is_not_null()
         return (
             self.curves.select(KEYS)
             .unique(maintain_order=True)
-            .join(wide, on=KEYS, how="left")
-            .join(self._diverged, on=KEYS, how="left")
-            .with_columns(pl.col("diverged").is_not_null())
-            .with_columns(
-                pl.when(~pl.col("diverged")).then(pl.col(name)).alias(name) for name in ("held_out", "train")
-            )
+            .join(last.pivot("name", index=KEYS, values="value"), on=KEYS, how="left")
+            .join(stops.select(*KEYS, "step"), on=KEYS, how="left")
+            .with_columns(diverged.alias("diverged"))
+            .with_columns(pl.when(~diverged).then(pl.col(name)).alias(name) for name in ("held_out", "train"))
             .sort(KEYS)
         )
-
-    @cached_property
-    def _diverged(self) -> pl.DataFrame:
-        stops = self.curves.filter((pl.col("table") == "status") & (pl.col("name") == "diverged"))
-        return stops.select(*KEYS, pl.col("step").alias("diverged"))
 
     @cached_property
     def chosen(self) -> dict[str, float]:

@@ -80,9 +80,7 @@ class BandsBench(Bench):
                 x, y = (neurons_of(side, self._tokens[condition]) for side in sides)
                 step = config.steps if moment == FINAL else int(moment)
                 frames += [
-                    layer_features(
-                        a, b, config.rotations, config.seed, published=moment == FINAL
-                    ).with_columns(
+                    self._layer(configs[0], a, b, published=moment == FINAL).with_columns(
                         pl.lit(layer).alias("layer"),
                         pl.lit(condition).alias("condition"),
                         pl.lit(step).alias("step"),
@@ -92,6 +90,19 @@ class BandsBench(Bench):
                     for layer, (a, b) in enumerate(zip(x, y, strict=True))
                 ]
         return pl.concat(frames)
+
+    def _layer(self, train: TrainConfig, x: Tensor, y: Tensor, published: bool) -> pl.DataFrame:
+        """Compare a layer's neurons band by band, as the original does; a standard model's layer is one band."""
+        config = self.config
+        spans = self._spans(train) if train.model == "band" else [(0, x.shape[-1])]
+        parts = []
+        for start, stop in spans:
+            found = layer_features(
+                x[..., start:stop], y[..., start:stop], config.rotations, config.seed, published=published
+            )
+            matched = pl.when(pl.col("match") >= 0).then(pl.col("match") + start).otherwise(-1)
+            parts.append(found.with_columns(pl.col("neuron") + start, matched.alias("match")))
+        return pl.concat(parts)
 
     def _reference(self, spec: Mapping[str, Any], model: Measurement) -> pl.DataFrame:
         config = self.config
@@ -111,8 +122,11 @@ class BandsBench(Bench):
 
     def _bands(self, train: TrainConfig) -> np.ndarray:
         """Return the band of each neuron of a layer."""
-        spans = band_neurons(train, architecture(train, inputs.text(self.config).vocabulary))
+        spans = self._spans(train)
         return np.repeat(np.arange(len(spans)), [stop - start for start, stop in spans])
+
+    def _spans(self, train: TrainConfig) -> list[tuple[int, int]]:
+        return band_neurons(train, architecture(train, inputs.text(self.config).vocabulary))
 
     def _module(self, train: TrainConfig, arrays: Mapping[str, np.ndarray], moment: str) -> Any:
         module = new_model(train, inputs.text(self.config).vocabulary, torch.device("cpu")).eval()

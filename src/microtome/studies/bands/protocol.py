@@ -256,7 +256,7 @@ def _read_order(tables: Tables) -> Reading:
 
 
 def _read_grokking(tables: Tables) -> Reading:
-    full, base, numbers = _both(tables, "grokked")
+    full, _, numbers = _both(tables, "grokked")
     if full is None:
         return Reading(outcome="not measured", claims=None, numbers=numbers)
     per_band = 0 < full < 1
