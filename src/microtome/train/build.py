@@ -64,7 +64,7 @@ def new_model(config: TrainConfig, vocabulary: int, device: torch.device) -> Sta
         torch.default_generator.manual_seed(torch_seed(config.seed, "weights"))
         model = BandTransformer(shape) if isinstance(shape, BandConfig) else StandardTransformer(shape)
     if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+        model.activation_checkpointing_enable()
     return model.to(device)  # pyright: ignore[reportArgumentType, reportReturnType, reportCallIssue]
 
 

@@ -108,7 +108,6 @@ def gradients(model: Any) -> list[Tensor]:
         return list(torch.autograd.grad(loss, list(model.parameters())))
 
 
-@pytest.mark.filterwarnings("ignore:.gradient_checkpointing_enable. is deprecated:FutureWarning")
 @pytest.mark.parametrize("name", VARIANTS)
 def test_checkpointing_gives_the_same_gradients_and_computes_twice(name: str) -> None:
     model, passes = built(name, dropout=0.2).train(), []
@@ -116,7 +115,7 @@ def test_checkpointing_gives_the_same_gradients_and_computes_twice(name: str) ->
     kept = gradients(model)
     assert len(passes) == 1
     assert all(slope.isfinite().all() for slope in kept)
-    model.gradient_checkpointing_enable()
+    model.activation_checkpointing_enable()
     for slope, expected in zip(gradients(model), kept, strict=True):
         torch.testing.assert_close(slope, expected, rtol=0, atol=1e-12)
     assert len(passes) == 3

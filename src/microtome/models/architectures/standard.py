@@ -199,6 +199,10 @@ class StandardTransformer(PreTrainedModel, GenerationMixin):
             loss=loss, logits=logits, past_key_values=out.past_key_values, hidden_states=out.hidden_states
         )
 
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the embedding of the tokens."""
+        return self.model.tokens
+
     def band_slices(self, widths: Sequence[int]) -> Slices:
         """Return, for bands of these widths, the parts of the MLPs' parameters that belong to each.
 
