@@ -181,7 +181,7 @@ def universal(shares: pl.DataFrame) -> Picture:
             own = text.filter(arm=arm).with_columns(pl.col(column) * 100)
             by_band(axes, own, column, LOOKS[arm][0], line=line_of(arm), dots=arm in MAIN)
         axes.set(title=title, xlabel="band", ylabel="universal neurons (% of the band's)")
-        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+        axes.set_ylim(bottom=0.0, top=max(5.0, axes.get_ylim()[1]))
     legend(picture, arms)
     return picture
 
