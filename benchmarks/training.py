@@ -195,7 +195,7 @@ def run(repetitions: int) -> Report:
         print(f"measuring {size.name} ...", flush=True)
         found += (table := rows(size, repetitions))
         shape = f"{size.layers} layers, {size.width} wide, {size.heads} heads, {size.batch} x {size.tokens} tokens"
-        lines += [f"## {size.name.capitalize()}: {shape}, vocabulary {size.vocabulary}", ""]
+        lines += [f"## {size.name[0].upper()}{size.name[1:]}: {shape}, vocabulary {size.vocabulary}", ""]
         lines += markdown(
             ["", "parameters", "tokens/s", "/ microtome's standard", "by CPU time", "/ the faster peer"],
             [
