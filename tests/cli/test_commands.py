@@ -166,7 +166,7 @@ def test_demo_ends_with_the_path_of_one_page(
     said = microtome("demo")
     assert said.code == 0
     *_, time, page = said.out.splitlines()
-    assert re.fullmatch(r"1 study in \d.*\.", time)
+    assert re.fullmatch(r"1 run in \d.*\.", time)
     assert Path(page) == tmp_path / "store" / "demo.html"
     assert "A toy" in Path(page).read_text("utf-8")
 

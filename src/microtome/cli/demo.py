@@ -36,4 +36,5 @@ def demo(*, store: Path = STORE, workers: int = 1) -> None:
             runs.append(run)
             models += study.models(run.config)
     page = write_combined(runs, store / "demo.html", "A demonstration", INTRODUCTION)
-    say("", f"{len(runs)} runs in {duration(time.monotonic() - start)}.", str(page.resolve()))
+    count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    say("", f"{count} in {duration(time.monotonic() - start)}.", str(page.resolve()))
