@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,19 +57,19 @@ class World:
         return DistributedDataParallel(module, device_ids=[device.index] if device.type == "cuda" else None)
 
 
-@contextmanager
-def world(device: str) -> Iterator[World]:
-    """Join the processes that ``torchrun`` started; alone where it did not."""
+def world(device: str) -> World:
+    """Return the processes that ``torchrun`` started, joined until they end; this one alone where it did not.
+
+    They join once: a second group of the same processes would find what the first left in their store, and hang.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield World()
-        return
-    cuda = torch.cuda.is_available() and device != "cpu"
-    torch.distributed.init_process_group("nccl" if cuda else "gloo")
-    try:
-        yield World(torch.distributed.get_rank(), size)
-    finally:
-        torch.distributed.destroy_process_group()
+        return World()
+    if not torch.distributed.is_initialized():
+        cuda = torch.cuda.is_available() and device != "cpu"
+        torch.distributed.init_process_group("nccl" if cuda else "gloo")
+        atexit.register(torch.distributed.destroy_process_group)
+    return World(torch.distributed.get_rank(), size)
 
 
 def device_of(name: str) -> torch.device:

@@ -59,7 +59,8 @@ def train(
         UserError: If the corpus, the tokenizer or the device does not fit, or another config began the folder.
         Diverged: When the loss is no longer a finite number.
     """
-    with world(config.device) as processes, torch.random.fork_rng():
+    processes = world(config.device)
+    with torch.random.fork_rng():
         text = load_text(config)
         device = device_of(config.device)
         model = new_model(config, text.vocabulary, device)
@@ -115,7 +116,8 @@ class Run:
             self.scaler.load_state_dict(found.extra["scaler"])
         self.curves, self.step = Curves(found.curves), found.step
         self.seconds = self.curves.rows["timing"][-1]["seconds"] if self.curves.rows["timing"] else 0.0
-        self.tell(f"going on after step {self.step}")
+        if self.world.first:
+            self.tell(f"going on after step {self.step}")
 
     def go(self) -> None:
         """Train to the last step, then write the model."""
@@ -129,7 +131,9 @@ class Run:
         self.model.train()
         tokens = config.batch_size * config.sequence_length
         try:
-            with progress(f"Training {self.output.name}", (last - self.step) * tokens, "tokens") as advance:
+            what, left = f"Training {self.output.name}", (last - self.step) * tokens
+            bar = progress(what, left, "tokens") if self.world.first else nullcontext(lambda done: None)
+            with bar as advance:
                 while self.step < last:
                     started = time.perf_counter()
                     self.update()
