@@ -8,6 +8,7 @@ from microtome.models import fingerprint, load_anatomy, load_tokenizer
 from microtome.studies.bands.arms import train_config
 from microtome.studies.bands.config import BandsConfig
 from microtome.train.data import Text, load_text
+from microtome.train.distributed import device_of
 
 WORDS = 24
 """Of each document that a trained model and the reference read."""
@@ -17,10 +18,12 @@ def fingerprints(config: BandsConfig) -> dict[str, str]:
     """Return the fingerprints of the text and of the reference model.
 
     Raises:
-        UserError: the text is too short, sizes do not match, or the reference is not there or too shallow.
+        UserError: there is no such device, the text is too short, sizes do not match, or the reference is not there
+            or too shallow.
     """
     from microtome.train.build import architecture
 
+    device_of(config.device)
     read = text(config)
     if len(read.held_out) < config.feature_blocks:
         raise UserError(
