@@ -16,6 +16,8 @@ CONTROL_ARMS = (
     "equal-rates",
     "filter-bank",
 )
+"""What else could explain a difference: variants of no-wormhole, whose bands and rates are all that they change, but
+for equal-rates, which is the full model with one rate (no-wormhole with one rate is bands-only)."""
 TIMELINE = ("baseline", "full")
 """Arms whose weights on the way are kept, to see when features appear."""
 
@@ -25,10 +27,10 @@ DESCRIPTIONS = {
     "rates-only": "the standard transformer, with the bands' rates on slices of its MLPs",
     "full": "bands, a rate for each, cross-band attention",
     "no-wormhole": "bands, a rate for each, no cross-band attention",
-    "equal-widths": "the full model with bands of equal width",
-    "random-partition": "the full model with bands of dimensions drawn at random",
-    "reversed-rates": "the full model with the bands' rates in reverse",
-    "shuffled-rates": "the full model with the bands' rates in a random order",
+    "equal-widths": "no-wormhole with bands of equal width",
+    "random-partition": "no-wormhole with bands of dimensions drawn at random",
+    "reversed-rates": "no-wormhole with the bands' rates in reverse",
+    "shuffled-rates": "no-wormhole with the bands' rates in a random order",
     "equal-rates": "the full model with one rate",
     "filter-bank": "bands that are ranges of frequencies along the tokens by construction, a rate for each",
 }
@@ -46,12 +48,11 @@ def train_config(config: "BandsConfig", arm: str, seed: int, scale: float) -> "T
         "bands-only": {},
         "no-wormhole": {"band_lrs": rates},
         "full": {"band_lrs": rates, "wormhole": config.wormhole},
-        "equal-widths": {"band_lrs": rates, "wormhole": config.wormhole, "band_dims": equal_widths(config)},
-        "random-partition": {"band_lrs": rates, "wormhole": config.wormhole, "partition": "random"},
-        "reversed-rates": {"band_lrs": rates[::-1], "wormhole": config.wormhole},
+        "equal-widths": {"band_lrs": rates, "band_dims": equal_widths(config)},
+        "random-partition": {"band_lrs": rates, "partition": "random"},
+        "reversed-rates": {"band_lrs": rates[::-1]},
         "shuffled-rates": {
-            "band_lrs": tuple(stream(config.seed, "shuffled rates").permutation(rates).tolist()),
-            "wormhole": config.wormhole,
+            "band_lrs": tuple(stream(config.seed, "shuffled rates").permutation(rates).tolist())
         },
         "equal-rates": {"wormhole": config.wormhole},
         "filter-bank": {"band_lrs": rates, "filter_bank": True},
