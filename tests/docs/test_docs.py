@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
+from tests.studies.bands.conftest import SHORT as SHORT_BANDS
 from tests.studies.head_spectra.conftest import SHORT as SHORT_SPECTRA
 from tests.studies.task_vectors.conftest import SHORT
 from tests.studies.universality.conftest import SHORT as SHORT_PAIR
@@ -110,6 +111,10 @@ def store(twelve_layers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     a, b = (str(save_layers(folder / side, layers=2, seed=seed)) for seed, side in enumerate("ab"))
     pair = {**SHORT_PAIR, "model_a": a, "model_b": b, "corpus": f"file:{words}"}
     package.run("universality", store=folder / "others", threads=1, **pair)
+    bands = {**SHORT_BANDS, "dataset": f"file:{words}", "tokenizer": a, "reference_model": a}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MICROTOME_CACHE", str(folder / "cache"))
+        package.run("bands", store=folder / "others", threads=1, **bands)
     return folder
 
 
