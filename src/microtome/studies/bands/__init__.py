@@ -30,13 +30,14 @@ class Bands(Study):
         "arms": ("baseline", "bands-only", "rates-only", "full", "no-wormhole"),
         "seeds": 2,
         "lr_scales": (1.0,),
-        "steps": 100,
-        "warmup_steps": 10,
-        "documents": 1000,
+        "steps": 60,
+        "warmup_steps": 6,
+        "documents": 600,
         "held_out": 0.02,
         "evaluations": 2,
-        "feature_blocks": 24,
-        "reference_documents": 32,
+        "ablation_blocks": 4,
+        "feature_blocks": 16,
+        "reference_documents": 24,
     }
 
     def models(self, config: BandsConfig) -> tuple[str, ...]:
