@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
-from microtome.train.config import TrainConfig
 from tests.cli.conftest import Command, Said
 from tests.tiny import WORDS
 
 import microtome as package
+from microtome.train.config import TrainConfig
 
 TINY = (
     *("--hidden_dim", "16", "--num_layers", "2", "--num_heads", "2", "--sequence-length", "16"),
