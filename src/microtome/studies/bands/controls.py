@@ -18,7 +18,7 @@ RECOVERED, NOTHING = 0.8, 0.25
 
 def control_results(config: BandsConfig, data: Data) -> dict[str, ControlResult]:
     """Return the result of every control, by name."""
-    results = (_causal(data), _matched(config, data), _planted(config), _divergence(data))
+    results = (_causal(data), _matched(config, data), _planted(config))
     return {result.name: result for result in results}
 
 
@@ -79,17 +79,4 @@ def _planted(config: BandsConfig) -> ControlResult:
         name="planted bands",
         passed=found >= RECOVERED and abs(shuffled) <= NOTHING,
         detail=f"order of planted bands {found:.2f}, of the same with shuffled labels {shuffled:.2f}",
-    )
-
-
-def _divergence(data: Data) -> ControlResult:
-    """Whether each arm has a scale of the rates at which all its models are whole."""
-    arms = data.losses["arm"].unique().sort().to_list()
-    lost = [arm for arm in arms if arm not in data.chosen]
-    stopped = int(data.losses["diverged"].sum())
-    none_left = f"; none left of {', '.join(lost)}" if lost else ""
-    return ControlResult(
-        name="arms trained",
-        passed=not lost,
-        detail=f"{stopped} of {len(data.losses)} models diverged{none_left}",
     )

@@ -15,7 +15,7 @@ ORIGINAL = Original(
 )
 SEEDS = 5
 """Pairs of models that a claim about an architecture takes."""
-TRAINED = ("causality", "arms trained")
+TRAINED = ("causality",)
 MATCHED = (*TRAINED, "matched sizes")
 
 
@@ -187,10 +187,6 @@ CONTROLS = (
     Control(
         name="causality",
         description="In every trained model the gradient of a logit with respect to later tokens is exactly 0.",
-    ),
-    Control(
-        name="arms trained",
-        description="Each arm has a scale of the rates at which none of its models diverged.",
     ),
     Control(
         name="matched sizes",
