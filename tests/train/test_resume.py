@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import torch
 from tests.train.conftest import Tiny
 from transformers import AutoTokenizer
 
@@ -33,8 +34,9 @@ def observe(step: int, model: Any, text: Any) -> Sequence[dict[str, Any]]:
     return [{"row": i, "norm": model.lm_head.weight[i].norm().item()} for i in range(2)]
 
 
-def _die(config: TrainConfig, output: Path, cache: str, moment: tuple[str, str, int]) -> None:
+def _die(config: TrainConfig, output: Path, cache: str, threads: int, moment: tuple[str, str, int]) -> None:
     """Train, and be killed as a function of a module or class is called for the n-th time."""
+    torch.set_num_threads(threads)  # the last bits depend on it
     os.environ["MICROTOME_CACHE"] = cache
     module, path, times = moment
     *classes, name = path.split(".")
@@ -55,7 +57,9 @@ def _die(config: TrainConfig, output: Path, cache: str, moment: tuple[str, str, 
 
 
 def kill(config: TrainConfig, output: Path, *moment: Any) -> None:
-    process = FORKS.Process(target=_die, args=(config, output, os.environ["MICROTOME_CACHE"], moment))
+    process = FORKS.Process(
+        target=_die, args=(config, output, os.environ["MICROTOME_CACHE"], torch.get_num_threads(), moment)
+    )
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL

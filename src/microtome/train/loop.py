@@ -47,7 +47,8 @@ def train(
 ) -> Trained:
     """Train a model into a folder; go on where an interrupted run stopped, return a finished one as it is.
 
-    On one device, a run that was interrupted at any step ends with the same bits as one that was not.
+    On one device, with as many threads, a run that was interrupted at any step ends with the same bits as one that was
+    not.
 
     Args:
         config: what to train, and how.
@@ -118,6 +119,8 @@ class Run:
         self.seconds = self.curves.rows["timing"][-1]["seconds"] if self.curves.rows["timing"] else 0.0
         if self.world.first:
             self.tell(f"going on after step {self.step}")
+        if (before := found.extra["threads"]) != (now := torch.get_num_threads()):
+            self.tell(f"with {now} threads, before with {before}: the last bits of sums may differ")
 
     def go(self) -> None:
         """Train to the last step, then write the model."""
@@ -272,7 +275,7 @@ class Run:
                 self.model.state_dict(),
                 {**self.optimizer.tensors(), **generators},
                 self.curves.frames(),
-                {"scaler": self.scaler.state_dict()},
+                {"scaler": self.scaler.state_dict(), "threads": torch.get_num_threads()},
             )
             checkpoints.save(self.output, state, self.config.keep_checkpoints)
             self.curves.write(self.output)
