@@ -108,6 +108,12 @@ class TrainConfig(Frozen):
         return NAMES.get(self.dataset, self.dataset)
 
     @property
+    def learned_tokens(self) -> int | None:
+        """The vocabulary of the tokenizer that is learned from the corpus; none: a model's tokenizer is taken."""
+        kind, _, size = self.tokenizer.partition(":")
+        return int(size) if kind == "bpe" else None
+
+    @property
     def expected_bands(self) -> bool:
         """Whether bands matter to this run: a standard model may have slices with rates of their own."""
         return self.model == "band" or self.band_lrs is not None
@@ -122,6 +128,9 @@ class TrainConfig(Frozen):
             raise ValueError(
                 f"expected accumulate that divides batch_size {self.batch_size}, got {self.accumulate}"
             )
+        kind, _, size = self.tokenizer.partition(":")
+        if kind == "bpe" and not size.isdecimal():
+            raise ValueError(f"expected a tokenizer 'bpe:SIZE' such as bpe:4096, got '{self.tokenizer}'")
         if self.expected_bands:
             self._check_bands()
         if self.d_mlp is not None and (self.model == "band" or self.match != "none"):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from microtome.base.errors import UserError
 from microtome.lab.seeds import stream
 from microtome.train.config import TrainConfig
 
@@ -43,11 +42,8 @@ def load_text(config: TrainConfig) -> Text:
     from microtome.models import load_tokenizer
 
     train, held_out = load_corpus(config.corpus, limit=config.documents).split(config.held_out)
-    kind, _, size = config.tokenizer.partition(":")
-    if kind == "bpe":
-        if not size.isdecimal():
-            raise UserError(f"Expected a tokenizer 'bpe:SIZE' such as bpe:4096, got '{config.tokenizer}'.")
-        tokenizer: PreTrainedTokenizerBase = train_bpe(train, int(size))
+    if (size := config.learned_tokens) is not None:
+        tokenizer: PreTrainedTokenizerBase = train_bpe(train, size)
     else:
         tokenizer = load_tokenizer(config.tokenizer)
     end = tokenizer.eos_token_id

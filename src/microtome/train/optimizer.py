@@ -48,11 +48,12 @@ class Optimizer:
             decay = config.weight_decay if parameter.ndim >= 2 else 0.0
             groups.setdefault((rate, decay), []).append(parameter)
         self.rates = [rate for rate, _ in groups]
+        self.fused = next(model.parameters()).device.type in ("cpu", "cuda")
         self.adam = torch.optim.AdamW(
             [{"params": its, "weight_decay": decay} for (_, decay), its in groups.items()],
             lr=base,
             betas=(config.beta1, config.beta2),
-            fused=next(model.parameters()).device.type in ("cpu", "cuda"),
+            fused=self.fused,
         )
 
     def set_share(self, share: float) -> None:
@@ -86,7 +87,8 @@ class Optimizer:
         for path, value in tensors.items():
             name, _, key = path.rpartition("/")
             state: Any = self.adam.state[parameters[name]]
-            state[key] = value if key == "step" else value.to(parameters[name].device)
+            counts = key == "step" and not self.fused  # which the plain AdamW keeps on the CPU
+            state[key] = value if counts else value.to(parameters[name].device)
 
     @torch.no_grad()
     def gradients(self) -> list[float]:

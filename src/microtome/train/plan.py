@@ -35,7 +35,8 @@ def plan(config: TrainConfig) -> TrainingPlan:
     from microtome.models.architectures import flops_per_token, parameter_count
     from microtome.train.build import architecture
 
-    vocabulary = _vocabulary(config.tokenizer)
+    learned = config.learned_tokens
+    vocabulary = _vocabulary(config.tokenizer) if learned is None else learned
     model = architecture(config, vocabulary)
     tokens = config.steps * config.batch_size * config.sequence_length
     flops = PASSES * tokens * flops_per_token(model, config.sequence_length)
@@ -46,5 +47,4 @@ def _vocabulary(tokenizer: str) -> int:
     from microtome.corpora.encoding import vocabulary_size
     from microtome.models import load_tokenizer
 
-    kind, _, size = tokenizer.partition(":")
-    return int(size) if kind == "bpe" else vocabulary_size(load_tokenizer(tokenizer))
+    return vocabulary_size(load_tokenizer(tokenizer))
