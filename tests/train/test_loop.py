@@ -170,11 +170,6 @@ def test_texts_that_cannot_be_read_in_sequences(tiny: Tiny, tmp_path: Path, text
     assert not (tmp_path / "run").exists()
 
 
-def test_a_tokenizer_without_a_size(tiny: Tiny, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"Expected a tokenizer 'bpe:SIZE' such as bpe:4096, got 'bpe:large'"):
-        train(tiny(tokenizer="bpe:large"), tmp_path / "run")
-
-
 def test_samples_are_written_as_training_goes(tiny: Tiny, tmp_path: Path) -> None:
     config = tiny(sample_tokens=5, sample_prompts=("the of", "who may"))
     train(config, tmp_path / "run")
