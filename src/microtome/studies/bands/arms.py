@@ -38,6 +38,7 @@ DESCRIPTIONS = {
 
 def train_config(config: "BandsConfig", arm: str, seed: int, scale: float) -> "TrainConfig":
     """Return what trains one model of an arm."""
+    from microtome.lab.config import build
     from microtome.lab.seeds import stream
     from microtome.train.config import TrainConfig
 
@@ -70,7 +71,7 @@ def train_config(config: "BandsConfig", arm: str, seed: int, scale: float) -> "T
         "eval_every": every, "log_every": max(1, config.steps // 100), "save_every": max(500, every),
         "milestones": evaluation_steps(config) if keeps_milestones(config, arm, scale) else (),
     }  # fmt: skip
-    return TrainConfig.model_validate(entries | own)
+    return build(TrainConfig, entries | own, subject=f"arm {arm}")
 
 
 def keeps_milestones(config: "BandsConfig", arm: str, scale: float) -> bool:
