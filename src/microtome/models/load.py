@@ -84,7 +84,7 @@ def load_model(
         )
     if attention not in ("sdpa", "eager"):
         raise UserError(f"Expected attention 'sdpa' or 'eager', got '{attention}'.")
-    place = _device(device)
+    place = device_of(device)
     source = resolve(reference, trust_remote_code=trust_remote_code)
     folder = source.folder()
     config = _config(source, folder, trust_remote_code)
@@ -117,7 +117,12 @@ def load_tokenizer(reference: str) -> PreTrainedTokenizerBase:
     return _tokenizer(source, source.folder(), trust_remote_code=False)
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """Return the device that a name means; ``auto`` is the first CUDA device if there is one, else the CPU.
+
+    Raises:
+        UserError: If this machine has no such device.
+    """
     import torch
 
     if name == "auto":

@@ -73,17 +73,17 @@ def world(device: str) -> World:
 
 
 def device_of(name: str) -> torch.device:
-    """Return the device that a reference names; of several processes on one machine each takes its own GPU."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and "LOCAL_RANK" in os.environ:
-        name = f"cuda:{os.environ['LOCAL_RANK']}"
-    from microtome.base.errors import UserError
+    """Return the device that a name means; of several processes on one machine each takes its own GPU.
 
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(
-            f"Expected a device that this machine has, got '{name}' ({str(error).splitlines()[0]}). "
-            "Use 'auto' or 'cpu'."
-        ) from error
+    Raises:
+        UserError: If this machine has no such device.
+    """
+    from microtome.models.load import device_of
+
+    device = device_of(name)
+    rank = os.environ.get("LOCAL_RANK")
+    return (
+        torch.device("cuda", int(rank))
+        if rank and name in ("auto", "cuda") and device.type == "cuda"
+        else device
+    )

@@ -211,16 +211,21 @@ def _both(tables: Tables, name: str) -> tuple[float | None, float | None, dict[s
     return full, base, {"full": full, "baseline": base}
 
 
-def _read_count(tables: Tables) -> Reading:
-    full, base, numbers = _both(tables, "published universal")
+def _read_more(tables: Tables, name: str, words: str, fails: str = "") -> Reading:
+    """Read whether the full model has more of something than the baseline."""
+    full, base, numbers = _both(tables, name)
     if full is None or base is None:
         return Reading(outcome="not measured", claims=None, numbers=numbers)
-    words = f"{full:.1%} AQ against {base:.1%}"
-    return Reading(
-        outcome=words if full > base else f"{words}: fails to support AKIRA",
-        claims=full > base,
-        numbers=numbers,
-    )
+    outcome = words.format(full=full, base=base) + ("" if full > base else fails)
+    return Reading(outcome=outcome, claims=full > base, numbers=numbers)
+
+
+AQ = "{full:.1%} AQ against {base:.1%}"
+FAILS = ": fails to support AKIRA"
+
+
+def _read_count(tables: Tables) -> Reading:
+    return _read_more(tables, "published universal", AQ, FAILS)
 
 
 def _read_low(tables: Tables) -> Reading:
@@ -232,15 +237,7 @@ def _read_low(tables: Tables) -> Reading:
 
 
 def _read_overlap(tables: Tables) -> Reading:
-    full, base, numbers = _both(tables, "published overlap")
-    if full is None or base is None:
-        return Reading(outcome="not measured", claims=None, numbers=numbers)
-    words = f"overlap {full:.0%} against {base:.0%}"
-    return Reading(
-        outcome=words if full > base else f"{words}: fails to support AKIRA",
-        claims=full > base,
-        numbers=numbers,
-    )
+    return _read_more(tables, "published overlap", "overlap {full:.0%} against {base:.0%}", FAILS)
 
 
 def _read_order(tables: Tables) -> Reading:
@@ -269,10 +266,7 @@ def _read_stability(tables: Tables) -> Reading:
 
 
 def _read_reference(tables: Tables) -> Reading:
-    full, base, numbers = _both(tables, "reference")
-    if full is None or base is None:
-        return Reading(outcome="not measured", claims=None, numbers=numbers)
-    return Reading(outcome=f"{full:.1%} AQ against {base:.1%}", claims=full > base, numbers=numbers)
+    return _read_more(tables, "reference", AQ)
 
 
 PUBLISHED = (
