@@ -36,7 +36,7 @@ def energy_rank(s: Values) -> Ranks:
     Raises:
         ValueError: a singular value is negative or not finite.
     """
-    return np.exp(entr(_shares(s) ** 2 / np.square(_shares(s)).sum(-1, keepdims=True)).sum(-1))
+    return np.exp(entr(_energy_shares(s)).sum(-1))
 
 
 def participation_ratio(s: Values) -> Ranks:
@@ -45,8 +45,7 @@ def participation_ratio(s: Values) -> Ranks:
     Raises:
         ValueError: a singular value is negative or not finite.
     """
-    energy = np.square(_shares(s))
-    return np.square(energy.sum(-1)) / np.square(energy).sum(-1)
+    return 1 / np.square(_energy_shares(s)).sum(-1)
 
 
 def stable_rank(s: Values) -> Ranks:
@@ -55,8 +54,7 @@ def stable_rank(s: Values) -> Ranks:
     Raises:
         ValueError: a singular value is negative or not finite.
     """
-    energy = np.square(_shares(s))
-    return energy.sum(-1) / energy.max(-1)
+    return 1 / _energy_shares(s).max(-1)
 
 
 def published_rank(s: Values, floor: float = PUBLISHED_FLOOR) -> Ranks:
@@ -69,7 +67,7 @@ def published_rank(s: Values, floor: float = PUBLISHED_FLOOR) -> Ranks:
         ValueError: a singular value is negative or not finite.
     """
     shares = _shares(s)
-    return np.exp(entr(np.where(shares > floor, shares, np.where(np.isnan(shares), np.nan, 0.0))).sum(-1))
+    return np.exp(entr(np.where(shares <= floor, 0.0, shares)).sum(-1))
 
 
 def spectral_gap(s: Values) -> Ranks:
@@ -108,3 +106,9 @@ def _shares(s: Values) -> Values:
         raise ValueError("expected singular values that are finite and not negative")
     total = s.sum(-1, keepdims=True)
     return np.divide(s, total, out=np.full_like(s, np.nan), where=total > 0)
+
+
+def _energy_shares(s: Values) -> Values:
+    """Return ``s^2 / sum s^2``, by way of the shares so that no square overflows."""
+    energy = np.square(_shares(s))
+    return energy / energy.sum(-1, keepdims=True)
