@@ -25,7 +25,7 @@ class Difference(NamedTuple):
         """Return Student's interval at a level; ``(nan, nan)`` without spread."""
         if not self.error > 0:
             return np.nan, np.nan
-        half = self.error * float(stats.t.isf((1 - level) / 2, self.df))
+        half = _half_width(self.error, self.df, level)
         return self.value - half, self.value + half
 
     @property
@@ -50,6 +50,11 @@ class Difference(NamedTuple):
         return float(stats.t.sf((margin - abs(self.value)) / self.error, self.df))
 
 
+def half_width(x: Sample, level: float = 0.95) -> float:
+    """Return half of Student's interval of the mean of ``x``; nan of fewer than two values."""
+    return _half_width(_error(x), float(len(x) - 1), level)
+
+
 def welch(x: Sample, y: Sample) -> Difference:
     """Return the difference of means of two independent samples that may differ in spread (Welch 1947)."""
     if len(x) < 2 or len(y) < 2:
@@ -70,8 +75,7 @@ def paired(x: Sample, y: Sample) -> Difference:
     if len(x) != len(y):
         raise ValueError(f"expected pairs, got {len(x)} and {len(y)} values")
     d = x - y
-    error = float(d.std(ddof=1) / np.sqrt(len(d))) if len(d) > 1 else np.nan
-    return Difference(_mean(d), error, float(len(d) - 1))
+    return Difference(_mean(d), _error(d), float(len(d) - 1))
 
 
 class Standardised(NamedTuple):
@@ -149,3 +153,12 @@ def enough(d: float, power_wanted: float = 0.8, alpha: float = 0.05) -> int:
 
 def _mean(x: Sample) -> float:
     return float(x.mean()) if len(x) else np.nan
+
+
+def _error(x: Sample) -> float:
+    """Return the standard error of the mean."""
+    return float(x.std(ddof=1) / np.sqrt(len(x))) if len(x) > 1 else np.nan
+
+
+def _half_width(error: float, df: float, level: float) -> float:
+    return float(stats.t.ppf((1 + level) / 2, df) * error)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
 from microtome.lab.estimate import Estimate
 from microtome.lab.seeds import stream
+from microtome.measure.effects import half_width
 from microtome.studies.bands.config import BandsConfig
 from microtome.studies.bands.data import Data
 from microtome.studies.bands.summaries import by_seed
@@ -60,10 +60,9 @@ def estimate(
     if len(values) < config.seeds:
         return Estimate.missing(_why(config, contrast, len(values)), n=len(values), unit=UNIT, method=method)
     mean, n = float(values.mean()), len(values)
-    error = values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
 
     def interval(level: float) -> tuple[float, float]:
-        reach = float(stats.t.ppf((1 + level) / 2, n - 1) * error) if n > 1 else np.nan
+        reach = half_width(values, level)
         return mean - reach, mean + reach
 
     return Estimate.with_intervals(mean, interval, levels, n=n, unit=UNIT, method=method)

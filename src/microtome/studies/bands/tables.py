@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import polars as pl
-from scipy import stats
 
 from microtome.lab.study import Tables
+from microtome.measure.effects import half_width
 from microtome.studies.bands.config import BandsConfig
 from microtome.studies.bands.data import Data
 from microtome.studies.bands.estimates import shuffled_orders
@@ -51,9 +50,7 @@ def _summary(frame: pl.DataFrame, keys: Sequence[str], column: str) -> pl.DataFr
         values = its[column].drop_nulls().drop_nans().to_numpy()
         n = len(values)
         mean = float(values.mean()) if n else None
-        reach = (
-            float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n)) if n > 1 else None
-        )
+        reach = half_width(values, LEVEL) if n > 1 else None
         low, high = (None, None) if mean is None or reach is None else (mean - reach, mean + reach)
         rows.append((*key, mean, low, high, n))
     schema = {key: frame.schema[key] for key in keys} | dict.fromkeys((column, "low", "high"), pl.Float64)

@@ -11,8 +11,8 @@ from matplotlib.colors import LogNorm, Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure as Picture
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, Locator, LogLocator, MaxNLocator, NullLocator
-from scipy.special import stdtrit
 
+from microtome.measure.effects import half_width
 from microtome.report.style import BLACK, BLUE, DIVERGING, GREEN, GREY, ORANGE, SEQUENTIAL, SKY, VERMILION
 
 ROLES = {
@@ -239,20 +239,14 @@ def _losses(axes: Axes, rows: pl.DataFrame, task: str) -> None:
     for place, (colour, _) in enumerate(GROUPS.values()):
         own, at = values[:, place], place + 0.16 * (2 * place - 1)
         axes.plot(np.full(len(own), place), own, "o", color=colour, markersize=3.5, alpha=0.7)
-        axes.errorbar(at, own.mean(), yerr=_arm(own), fmt="D", color=colour, markersize=6, capsize=4)
+        axes.errorbar(at, own.mean(), yerr=half_width(own), fmt="D", color=colour, markersize=6, capsize=4)
     gain = values[:, 0] - values[:, 1]
     axes.axhline(0, color=BLACK, linewidth=0.8)
     axes.set_xticks([0, 1], [name for _, name in GROUPS.values()])
     axes.set(xlim=(-0.45, 1.45), ylabel="loss without it (nats per token)")
-    arm = f" ± {_arm(gain):.1g}" if len(gain) > 1 else ""
+    arm = f" ± {half_width(gain):.1g}" if len(gain) > 1 else ""
     axes.set_title(f"{task.capitalize()}\ndifference {gain.mean():+.2g}{arm}".replace("-", "−"))
     axes.grid(visible=False, axis="x")
-
-
-def _arm(values: np.ndarray) -> float:
-    """Return half of the 95 % interval of a mean, by Student's t."""
-    n = len(values)
-    return float(stdtrit(n - 1, 0.975) * values.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
 
 
 def _replaced(axes: Axes, rows: pl.DataFrame) -> None:
