@@ -108,8 +108,8 @@ class StabilityConfig(StudyConfig):
                 raise ValueError(f"expected tunings of {known}; got '{tuning}'")
         if unknown := [cell for cell in self.published if not _is_cell(cell)]:
             raise ValueError(
-                f"expected TREATMENT/OPTIMISER/PRECISION such as {CELLS[0]} (treatments: {', '.join(PUBLISHED_TREATMENTS)}); "
-                f"got {', '.join(unknown)}"
+                f"expected TREATMENT/OPTIMISER/PRECISION such as {CELLS[0]} (treatments: "
+                f"{', '.join(PUBLISHED_TREATMENTS)}); got {', '.join(unknown)}"
             )
         for name in ("models", "treatments", "optimizers", "tunings", "published"):
             if len(set(values := getattr(self, name))) < len(values):

@@ -103,7 +103,7 @@ def healed(healing: pl.DataFrame) -> np.ndarray:
 
 
 def by_size(config: StabilityConfig, data: Data) -> pl.DataFrame:
-    """Return ``subject``, ``family``, ``parameters`` and the mean ``effect`` of the main arm, for each model that has one."""
+    """Return ``subject``, ``family``, ``parameters`` and mean ``effect`` of the main arm of each model that has one."""
     main = contrasts(config)["collapse"]
     rows = []
     for subject in config.labels:

@@ -72,12 +72,12 @@ def with_truth(config: StabilityConfig, rng: np.random.Generator, truth: Truth) 
         decades = 0.5 * number
         own = NOISE * rng.standard_normal() if len(config.labels) > 1 else 0.0
         damage = truth.damage + truth.size * decades + own
-        for precision in dict.fromkeys(parts(tuning)[1] for tuning in config.tunings):
-            baselines.append(
-                {"subject": subject, "precision": precision, "family": f"family {number % 2}",
-                 "parameters": round(1e8 * 10**decades), "rank": 60.0, "nats": 3.0, "nonfinite": 0,
-                 "tokens": config.evaluation_tokens, "massive": 2}
-            )  # fmt: skip
+        baselines += [
+            {"subject": subject, "precision": precision, "family": f"family {number % 2}",
+             "parameters": round(1e8 * 10**decades), "rank": 60.0, "nats": 3.0, "nonfinite": 0,
+             "tokens": config.evaluation_tokens, "massive": 2}
+            for precision in dict.fromkeys(parts(tuning)[1] for tuning in config.tunings)
+        ]  # fmt: skip
         collapses.append({"subject": subject, "effect": -0.5})
         for seed in run_seeds(config):
             shared = SHARED * rng.standard_normal()
