@@ -32,7 +32,8 @@ def p_of_difference(groups: Sequence[np.ndarray]) -> float | None:
 
     if any(len(group) < 2 for group in groups) or not any(map(np.ptp, groups)):
         return None
-    return float((stats.ttest_ind if len(groups) == 2 else stats.f_oneway)(*groups)[1])
+    test = stats.ttest_ind if len(groups) == 2 else stats.f_oneway
+    return float(test(*groups)[1])  # pyright: ignore[reportArgumentType]
 
 
 def _sizes(groups: Sequence[np.ndarray]) -> list[float] | None:
