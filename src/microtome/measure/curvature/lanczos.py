@@ -63,8 +63,9 @@ def lanczos(
 
     Of equal eigenvalues one is found, with the direction that the start has in their space.
 
-    The basis takes ``steps x P`` entries, and the vectors ``keep x P``: ``bfloat16`` halves them, and a ``basis_device``
-    of ``cpu`` leaves the accelerator's memory to the products. The last two vectors are always in float32 at least.
+    The basis takes ``steps x P`` entries, and the vectors ``keep x P``: ``bfloat16`` halves them, and a
+    ``basis_device`` of ``cpu`` leaves the accelerator's memory to the products. The last two vectors are always in
+    float32 at least.
 
     Args:
         product: Returns ``A v [P]`` for ``v [P]``; it may write all its results to one place.
@@ -98,7 +99,7 @@ def lanczos(
 
 
 def residual(product: Product, value: float, vector: Vector) -> float:
-    """Return ``|A u - value u| / |u|``, which no eigenvalue nearest to the value exceeds in distance; nan for ``u = 0``."""
+    """Return ``|A u - value u| / |u|``: some eigenvalue lies at most as far from the value; nan for ``u = 0``."""
     length = norm(vector)
     return norm(product(vector) - value * vector) / length if length else np.nan
 

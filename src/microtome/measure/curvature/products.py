@@ -1,8 +1,9 @@
 """Products of the Hessian and of the Gauss-Newton matrix of a loss with vectors."""
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol, Self, get_args
+from typing import Literal, Protocol, TypeVar, get_args, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,8 +14,10 @@ from microtome.measure.curvature.vectors import Loss, Vector, flat, norm, parts
 
 Route = Literal["kept graph", "double backward", "forward over reverse", "central difference"]
 ROUTES: tuple[Route, ...] = get_args(Route)
+Own = TypeVar("Own", bound="_OfParameters")
 
 
+@runtime_checkable
 class Operator(Protocol):
     """A symmetric ``P x P`` matrix that is known by its products."""
 
@@ -70,7 +73,7 @@ class _OfParameters(ABC):
     def release(self) -> None:
         """Free the graph, if one is kept; a later product makes it anew."""
 
-    def __enter__(self) -> Self:
+    def __enter__(self: Own) -> Own:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -114,7 +117,8 @@ class Hessian(_OfParameters):
             raise ValueError(
                 f"expected a route of {', '.join(ROUTES)}, and a step above 0; got {route}, {step}"
             )
-        self.route, self.step = route, step
+        self.route: Route = route
+        self.step = step
         self._loss = loss
         self._slopes: tuple[Tensor, ...] | None = None
         self._routes: dict[Route, Callable[[list[Tensor]], Sequence[Tensor]]] = {
@@ -146,9 +150,9 @@ class Hessian(_OfParameters):
 
     def _forward_over_reverse(self, v: list[Tensor]) -> Sequence[Tensor]:
         with forward_ad.dual_level():
-            with (
-                torch.no_grad()
-            ):  # a copy of itself brings a tangent to a parameter, wherever the loss reads it
+            # torch warns of its own code when forward derivatives are first used; a copy of itself brings a tangent
+            # to a parameter, wherever the loss reads it
+            with torch.no_grad(), warnings.catch_warnings(action="ignore", category=DeprecationWarning):
                 for parameter, tangent in zip(self.parameters, v, strict=True):
                     parameter.copy_(forward_ad.make_dual(parameter.detach(), tangent))
             # only the gradients that can be differentiated again have forward derivatives for every operation
@@ -182,8 +186,8 @@ class Hessian(_OfParameters):
 class GaussNewton(_OfParameters):
     """The Gauss-Newton matrix of a mean softmax cross-entropy: ``G v = J' (diag p - p p') J v / N``, for ``v [P]``.
 
-    ``J`` is the Jacobian of the logits ``[N, V]``, and ``p`` the softmax of each of the N rows. G is the Hessian without
-    the curvature of the model itself, is never negative, and depends on no label: it equals the Fisher matrix
+    ``J`` is the Jacobian of the logits ``[N, V]``, and ``p`` the softmax of each of the N rows. G is the Hessian
+    without the curvature of the model itself, is never negative, and depends on no label: it equals the Fisher matrix
     (Schraudolph 2002). The graph of the logits and of their Jacobian is kept until released.
 
     Raises:
