@@ -1,6 +1,6 @@
 """Synthetic data in which every claim is true, or none is, for the study's power and its false alarms."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,12 +32,20 @@ class Truth:
     healing: float
     harm: float
     """Nats per token that the main arm costs beyond its start."""
+    quiet: float = QUIET
+    """Standard deviation between runs of SGD's and the quantised arms."""
 
 
 EFFECT = Truth(
     damage=-0.6, placebo=-0.05, sgd=0.0, lora=-0.2, quantised=0.0, size=-0.3, healing=0.3, harm=0.5
 )
-NULL = Truth(damage=0.0, placebo=0.0, sgd=IMMUNE, lora=0.0, quantised=IMMUNE, size=0.0, healing=0.0, harm=0.0)
+NULL = Truth(
+    damage=0.0, placebo=0.0, sgd=0.0, lora=0.0, quantised=0.0, size=0.0, healing=0.0, harm=0.0, quiet=NOISE
+)
+"""Nothing differs. The claims that an arm is immune then hold, but between such noisy runs they cannot be seen to; see
+``NOT_IMMUNE``: an arm at the margin differs from 0, so that no one truth makes all claims false at their edge."""
+NOT_IMMUNE = replace(NULL, damage=IMMUNE, sgd=IMMUNE, quantised=IMMUNE, quiet=QUIET)
+"""Every arm at the margin of what is called immune."""
 EFFECTS = {
     "collapse": "-0.6 in ln rank",
     "harm": "0.5 nats per token",
@@ -120,9 +128,9 @@ def _arms(
             elif treatment == "healthy":
                 effect, noise = 0.0, QUIET
             elif not adam:
-                effect, noise = truth.sgd, QUIET
+                effect, noise = truth.sgd, truth.quiet
             elif parts(tuning)[1] in QUANTISED:
-                effect, noise = truth.quantised, QUIET
+                effect, noise = truth.quantised, truth.quiet
             else:
                 effect = truth.lora if parts(tuning)[0] == "lora" else damage
             its = effect + (noise > QUIET) * shared + noise * rng.standard_normal()
