@@ -191,6 +191,15 @@ def test_a_kept_graph_computes_the_loss_once_until_it_is_released():
     assert len(calls) == 2
 
 
+@pytest.mark.parametrize("route", ROUTES)
+def test_products_need_no_gradients_to_be_on(route):
+    problem, v = mlp(), mlp().draw()
+    with torch.no_grad():
+        found = problem.hessian(route)(v)
+    assert torch.equal(found, problem.hessian(route)(v))
+    assert not found.requires_grad
+
+
 def test_products_are_written_where_they_are_wanted():
     problem = mlp()
     hessian = problem.hessian()

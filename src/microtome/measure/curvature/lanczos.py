@@ -104,7 +104,6 @@ def residual(product: Product, value: float, vector: Vector) -> float:
     return norm(product(vector) - value * vector) / length if length else np.nan
 
 
-@torch.no_grad()
 def krylov(
     product: Product,
     start: Vector,
@@ -130,7 +129,7 @@ def krylov(
     exhausted = False
     for step, row in enumerate(basis):
         row.copy_(new.div_(betas[-1]))
-        last.mul_(-betas[-1] if step else 0).add_(product(new.to(start)).to(place, precision))
+        last.mul_(-betas[-1] if step else 0).add_(product(new.to(start)).detach().to(place, precision))
         alphas.append(dot(new, last))
         last.sub_(new, alpha=alphas[-1])
         new, last = last, new

@@ -56,6 +56,7 @@ class _OfParameters(ABC):
         ((self.device, self.dtype),) = kinds
         self.size = sum(p.numel() for p in self.parameters)
 
+    @torch.enable_grad()
     def __call__(self, v: Vector, out: Vector | None = None) -> Vector:
         """Return the product with a vector ``[P]``.
 
