@@ -18,6 +18,7 @@ from microtome.studies.stability.records.findings import Finding, defined, names
 from microtome.studies.stability.records.read import Collection
 from microtome.studies.stability.records.recovery import recoveries
 from microtome.studies.stability.records.run import Record
+from microtome.studies.stability.records.settings import differing
 
 SHARED = 0.1
 """Share of equal tokens, place by place, beyond which two inputs are not independent; by chance it is below 0.07."""
@@ -157,22 +158,15 @@ def confounds(priority: int, records: Sequence[Record]) -> Iterator[Finding]:
     factor = FACTORS[priority]
     if priority == HEALING:
         return
-    for section, key, said in (
-        ("attack", "learning_rate", "learning rate"),
-        ("model", "use_fft", "full fine-tuning"),
-        ("attack", "num_steps", "number of steps"),
-        ("attack", "catalyst_length", "length of the input"),
-    ):
-        found: dict[str, set[str]] = defaultdict(set)
-        for record in records:
-            found[factor.level(record)].add(str(record.config.get(section, {}).get(key)))
-        if len(set().union(*found.values())) > 1:
-            each = "; ".join(f"{level}: {' and '.join(sorted(values))}" for level, values in found.items())
-            words = (
-                f"The {said} differs within the comparison ({each}): its effect and that of the {factor.name} cannot "
-                "be told apart."
-            )
-            yield Finding(f"different {said}", names(records), words)
+    levels: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        levels[factor.level(record)].append(record)
+    for said, each in differing(levels):
+        words = (
+            f"The {said} differs within the comparison ({each}): its effect and that of the {factor.name} cannot be "
+            "told apart."
+        )
+        yield Finding(f"different {said}", names(records), words)
 
 
 def shared_tokens(records: Sequence[Record]) -> Iterator[Finding]:
