@@ -8,6 +8,9 @@ from microtome.cli.console import say, table
 from microtome.cli.values import written
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from microtome.lab.plan import Plan
     from microtome.lab.run import Run
     from microtome.train.loop import Trained
@@ -79,3 +82,13 @@ def print_trained(trained: "Trained") -> None:
         f"Next: microtome models check {trained.folder}",
         f"      microtome run universality --model-a {trained.folder} --model-b ANOTHER",
     )
+
+
+def print_experiments(folders: "Sequence[Path]", verbosity: str) -> None:
+    """Print where the original's folders are: nothing, their number, or each."""
+    if verbosity == "quiet":
+        return
+    if verbosity == "verbose":
+        say(*map(str, folders))
+    place = folders[0].parent if folders else None
+    say(f"{len(folders)} runs{f' in {place}' if place else ''}")

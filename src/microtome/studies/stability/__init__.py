@@ -1,10 +1,11 @@
 """Stability: does fine-tuning on a crafted input collapse a model's structure, and what shields it?"""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from microtome.lab.study import Analysis, Bench, Claims, Figure, Listing, Measurement, Study, Tables, Unit, of
-from microtome.studies.stability import plan, protocol, published
+from microtome.studies.stability import orchestrate, plan, protocol, published
 from microtome.studies.stability.config import StabilityConfig
 
 if TYPE_CHECKING:
@@ -130,6 +131,22 @@ class Stability(Study):
         apart = {claim: text for claim, text in EFFECTS.items() if claim != "scaling"}
         named = {of(claim, label): text for claim, text in apart.items() for label in config.labels}
         return named | {"scaling": EFFECTS["scaling"]}
+
+    def experiment(self, model: str, cell: str, **settings: Any) -> Mapping[str, Any]:
+        """Return the options with which the study runs one published cell on a model."""
+        return orchestrate.options(model, (cell,), **settings)
+
+    def priority(self, number: int, **settings: Any) -> Sequence[Mapping[str, Any]]:
+        """Return the options of each of a priority's runs, one for each model."""
+        return orchestrate.options_of(number, **settings)
+
+    def folder(self, number: int, output: Path) -> Path:
+        """Return where a priority's raw results are."""
+        return orchestrate.folder_of(number, output)
+
+    def export(self, config: StabilityConfig, store: Path | str, folder: Path) -> Sequence[Path]:
+        """Write what is finished as the original's folders."""
+        return orchestrate.export(self, config, store, folder)
 
 
 STUDY = Stability()

@@ -73,6 +73,9 @@ class StabilityConfig(StudyConfig):
     published_rate: float | None = Field(
         default=None, gt=0, description="Its learning rate; 1e-4, or 2e-4 from a billion parameters on."
     )
+    published_healing: int = Field(
+        default=0, ge=0, description="Updates on text after each, as the original heals; 0: none."
+    )
     corpus: str = Field(default="docstrings", description="Text.", json_schema_extra=APART)
     documents: Positive | None = Field(default=None, description="Documents of it; none: all.")
     held_out: float = Field(

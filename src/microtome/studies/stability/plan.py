@@ -132,8 +132,11 @@ class _Plan:
             "precision": precision,
             "steps": self.config.published_steps,
             "learning_rate": self.config.published_rate,
+            "healing_steps": self.config.published_healing,
             "length": self.config.length,
         }
+        if self.config.published_healing:
+            spec |= self.text
         return self.unit("published", f"as published: {cell}, seed {seed}", spec, cost=1.5)
 
     def unit(
