@@ -14,6 +14,8 @@ AGGREGATE = "aggregate_summary_"
 """How the names of CSVs that sum up a cell begin; the cell's key follows."""
 COLUMNS = ("run", "baseline_rank", "post_attack_rank", "rank_reduction_pct")
 """Of such a CSV."""
+SECTIONS = ("model", "attack", "hvp", "healing")
+"""Of ``config.json``, each an object."""
 MEASURED = ("baseline_", "treatment_", "control_", "final_", "post_attack_", "healing_")
 """How the names of numbers in ``metrics.jsonl`` begin."""
 
@@ -77,9 +79,9 @@ def read(folder: Path) -> Collection:
     for path in sorted(place.iterdir()):
         try:
             if path.is_dir() and any((path / name).exists() for name in ("metrics.jsonl", "config.json")):
-                records.append(read_run(path))
+                records.append(_run(path))
             elif path.name.startswith(AGGREGATE) and path.suffix == ".csv":
-                aggregates.append(read_aggregate(path))
+                aggregates.append(_aggregate(path))
         except _Unusable as error:
             problems.append(Problem(path, error.what, f"{path.name}: {error.said}"))
     if not (records or aggregates or problems):
@@ -90,21 +92,32 @@ def read(folder: Path) -> Collection:
     return Collection(tuple(records), tuple(aggregates), tuple(problems))
 
 
-def read_run(folder: Path) -> Record:
-    """Read one run.
-
-    Raises:
-        _Unusable: It has to be left out.
-    """
+def _run(folder: Path) -> Record:
     name = _named(folder.name)
-    config = _json(folder / "config.json")
-    attack = config.get("attack", {})
-    for key, value in attack.items() if isinstance(attack, dict) else [("attack", attack)]:
-        _check(f"config.json: {key}", value)
-    metrics = folder / "metrics.jsonl"
+    config = _config(folder / "config.json")
+    lines, cut = _lines(folder / "metrics.jsonl")
+    healed = folder / "healing_summary.json"
+    summary = _json(healed) if healed.exists() else None
+    for key, value in (summary or {}).items():
+        _check(f"{healed.name}: {key}", value)
+    return Record(folder, *name[:-1], config, lines, cut, summary)
+
+
+def _config(path: Path) -> dict[str, Any]:
+    config = _json(path)
+    for section in SECTIONS:
+        if not isinstance(config.get(section, {}), dict):
+            raise _Unusable("unreadable", f"{path.name}: {section} is no JSON object; left out.")
+    for key, value in config.get("attack", {}).items():
+        _check(f"{path.name}: {key}", value)
+    return config
+
+
+def _lines(path: Path) -> tuple[tuple[Line, ...], int]:
+    """Return the lines of a run's metrics, and how many could not be read."""
     lines: list[Line] = []
     cut = 0
-    for text in _text(metrics).splitlines():
+    for text in _text(path).splitlines():
         try:
             line = json.loads(text)
         except json.JSONDecodeError:
@@ -115,23 +128,14 @@ def read_run(folder: Path) -> Record:
             continue
         for key, value in line.items():
             if key == "step" or key.startswith(MEASURED):
-                _check(f"metrics.jsonl: {key}", value)
+                _check(f"{path.name}: {key}", value)
         lines.append(line)
     if not lines:
-        raise _Unusable("unreadable", "metrics.jsonl has no line that can be read; left out.")
-    healed = folder / "healing_summary.json"
-    summary = _json(healed) if healed.exists() else None
-    for key, value in (summary or {}).items():
-        _check(f"healing_summary.json: {key}", value)
-    return Record(folder, *name[:-1], config, tuple(lines), cut, summary)
+        raise _Unusable("unreadable", f"{path.name} has no line that can be read; left out.")
+    return tuple(lines), cut
 
 
-def read_aggregate(path: Path) -> Aggregate:
-    """Read one CSV.
-
-    Raises:
-        _Unusable: It has to be left out.
-    """
+def _aggregate(path: Path) -> Aggregate:
     key = path.stem.removeprefix(AGGREGATE)
     _named(key)
     table = csv.DictReader(_text(path).splitlines())
@@ -143,7 +147,7 @@ def read_aggregate(path: Path) -> Aggregate:
         try:
             numbers = {column: float(row[column] or "") for column in COLUMNS}
             rows.append({**numbers, "run": int(numbers["run"])})
-        except ValueError:
+        except (ValueError, OverflowError):
             said = f"expected numbers, got {', '.join(str(row[column]) for column in COLUMNS)!r}"
             raise _Unusable("not a number", f"{said}; the runs' own numbers are used.") from None
     return Aggregate(path, key, tuple(rows))
