@@ -87,6 +87,33 @@ def report(run: "Run", *, anew: bool = False) -> "Run":
     return publish(run, write_report)
 
 
+def view(store: Path | str = "store", *, port: int = 0, browser: bool = True) -> None:
+    """Serve a window on a store to this machine until Ctrl-C: its runs, each run, two compared, a prediction's history.
+
+    Args:
+        store: the folder of all runs.
+        port: port on 127.0.0.1; 0 takes one that is free.
+        browser: whether to open it in the user's browser.
+
+    Raises:
+        UserError: when there is no such store, or the port is taken.
+    """
+    from microtome.report.window import serve
+
+    serve(store, port=port, browser=browser)
+
+
+def export_view(store: Path | str, folder: Path | str) -> Path:
+    """Write the same window as files into ``folder``, and return the path of its first page.
+
+    Raises:
+        UserError: when there is no such store, or the folder cannot be written.
+    """
+    from microtome.report.window import export
+
+    return export(store, folder)
+
+
 def plan(
     study: str,
     *,

@@ -12,6 +12,7 @@ COMMANDS = {
     "runs:runs": "List the runs in a store.",
     "report:report": "Write the page of a run and print its path.",
     "compare:compare": "Write a page that lays two runs side by side.",
+    "view:view": "Open a store in the browser, or write it as a site.",
     "verify:verify": "Check the files of a run against their checksums.",
     "power:app": "Simulate a study: how often it finds what is there, and what is not.",
     "demo:demo": "Run every study at a small size and write one page of all.",
