@@ -1,6 +1,6 @@
 """The controlled analysis of a priority: signed effects, intervals, tests corrected together, and verdicts."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -32,6 +32,8 @@ class Controlled:
     priority: int
     excluded: tuple[Excluded, ...]
     cells: tuple[Cell, ...]
+    published: Mapping[str, float]
+    """Of each cell, the mean of absolute reductions over all its runs, per cent."""
     comparisons: tuple[Comparison, ...]
     scaling: Scaling | None
     """Of priority 1."""
@@ -58,11 +60,15 @@ def controlled(
     if priority == HEALING:
         cells, found, scaling = *_healing(used), None
         comparisons: tuple[Comparison, ...] = ()
+        published: dict[str, float] = {}
     else:
         everything = select(priority, records, True, model, copies=True)[0]
         levels = _levels(priority, used, everything)
         cells = tuple(levels.cells.values())
         comparisons = tuple(_comparisons(priority, cells))
+        published = {
+            name: float(np.abs(x).mean()) for name in levels.cells for x in levels.sizes(name) if len(x)
+        }
         scaling = _scaling(levels) if priority == 1 else None
         found = claims(priority, levels, scaling) if cells else []
     predictions = [claim.prediction for claim in found]
@@ -70,7 +76,9 @@ def controlled(
     controls = {control.name: control for claim in found for control in claim.controls}
     estimates = {claim.prediction.id: claim.estimate(at) for claim in found}
     verdicts = decide(predictions, estimates, controls)
-    return Controlled(priority, tuple(excluded), cells, comparisons, scaling, tuple(found), verdicts)
+    return Controlled(
+        priority, tuple(excluded), cells, published, comparisons, scaling, tuple(found), verdicts
+    )
 
 
 def select(
