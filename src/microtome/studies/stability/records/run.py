@@ -68,6 +68,11 @@ def parse(name: str) -> Name | None:
     )
 
 
+def label(reference: str) -> str:
+    """Return the last part of a model's reference as it can stand in a folder's name."""
+    return re.sub(r"[^\w.-]", "-", re.split(r"[/:\\]", reference.rstrip("/\\"))[-1])
+
+
 def millions(model: str) -> float | None:
     """Return the millions of parameters that a model's name ends with, 1000 of ``pythia-1b``; ``None`` without."""
     found = re.search(r"(?:^|[-_])(\d+(?:\.\d+)?)([kmb])$", model.lower())
@@ -142,9 +147,9 @@ class Record:
 
     @property
     def perplexity_increase(self) -> float | None:
-        """Return ``100 (post / baseline - 1)`` of the perplexities in per cent."""
+        """Return ``100 (post - baseline) / baseline`` of the perplexities in per cent."""
         base, post = self.baseline_perplexity, self.post_perplexity
-        return _of(lambda base, post: 100 * (post / base - 1), base, post)
+        return _of(lambda base, post: (post - base) / base * 100, base, post)
 
     @property
     def iterations(self) -> int | None:

@@ -1,7 +1,6 @@
 """Writes folders of runs as the original project does, so that its own analysis reads them too."""
 
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, NamedTuple
 
 from microtome.base.files import atomic
 from microtome.studies.stability.records.read import AGGREGATE, COLUMNS
-from microtome.studies.stability.records.run import Line, Record
+from microtome.studies.stability.records.run import Line, Record, label
 
 EVERY = 10
 """Steps from one logged point to the next."""
@@ -46,11 +45,11 @@ def name(
     A model is named by its reference's last part; ``EleutherAI/pythia-70m`` gives ``pythia_70m_pythia-70m_run01_fp16``
     and any other model ``<model>_run01_fp16``.
     """
-    label = re.sub(r"[^\w.-]", "-", re.split(r"[/:\\]", model.rstrip("/\\"))[-1])
-    if label.startswith("pythia-"):
-        label = f"pythia_{label.removeprefix('pythia-')}_{label}"
+    own = label(model)
+    if own.startswith("pythia-"):
+        own = f"pythia_{own.removeprefix('pythia-')}_{own}"
     number = f"run{run:02}" if run is not None else None
-    return "_".join(part for part in (label, number, precision, treatment, optimizer) if part)
+    return "_".join(part for part in (own, number, precision, treatment, optimizer) if part)
 
 
 def logged(steps: int, treatment: str = "eigen_prion") -> list[int]:
