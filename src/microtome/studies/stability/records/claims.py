@@ -48,9 +48,9 @@ class Levels:
     cells: Mapping[str, Cell]
 
     def sizes(self, *names: str) -> list[np.ndarray]:
-        """Return the signed reductions in per cent of some levels, as the original takes them."""
+        """Return the signed reductions in per cent of some levels, to the digits that the original reads them with."""
         found = (
-            [r.reduction for r in self.published.get(name, ()) if r.reduction is not None] for name in names
+            [round(r.reduction, 2) for r in self.published.get(name, ()) if r.reduction is not None] for name in names
         )
         return [np.array(values) for values in found]
 

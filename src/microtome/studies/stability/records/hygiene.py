@@ -125,7 +125,7 @@ def early_stops(records: Sequence[Record]) -> Iterator[Finding]:
 def signs(records: Sequence[Record]) -> Iterator[Finding]:
     """Find cells whose increases of rank are counted as damage by an absolute value."""
     for cell, its in by_cell(records).items():
-        reductions = np.array([record.reduction for record in its if defined(record.reduction)])
+        reductions = np.array([round(record.reduction, 2) for record in its if defined(record.reduction)])
         negative = [record for record in its if defined(record.reduction) and record.reduction < 0]
         if negative:
             words = (
