@@ -14,7 +14,7 @@ from microtome.studies.stability.records.contrasts import Cell, Comparison
 from microtome.studies.stability.records.findings import defined
 from microtome.studies.stability.records.mixed import Scaling
 from microtome.studies.stability.records.recovery import damage_before, healing_effect
-from microtome.studies.stability.records.run import Record, millions
+from microtome.studies.stability.records.run import Record, label, millions
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Controlled:
     """What a priority's runs come to."""
 
     priority: int
+    runs: tuple[Record, ...]
+    """Those that count."""
     excluded: tuple[Excluded, ...]
     cells: tuple[Cell, ...]
     published: Mapping[str, float]
@@ -43,7 +45,12 @@ class Controlled:
 
 
 def controlled(
-    priority: int, records: Sequence[Record], *, early: bool = False, model: str | None = None
+    priority: int,
+    records: Sequence[Record],
+    *,
+    early: bool = False,
+    model: str | None = None,
+    names: Sequence[str] | None = None,
 ) -> Controlled:
     """Analyse the runs of one priority.
 
@@ -54,15 +61,16 @@ def controlled(
         priority: 1-4, or 5 for healing.
         records: All runs of its folder.
         early: Whether to keep runs that stopped early.
-        model: Size of the model that priorities 2-5 are about; ``None``: that of most runs.
+        model: Size or name of the model that priorities 2-5 are about; ``None``: that of most runs.
+        names: The levels to compare, such as ``fp16 8bit``, or the models of priority 1; ``None``: all.
     """
-    used, excluded = select(priority, records, early, model)
+    used, excluded = select(priority, records, early, model, names)
     if priority == HEALING:
         cells, found, scaling = *_healing(used), None
         comparisons: tuple[Comparison, ...] = ()
         published: dict[str, float] = {}
     else:
-        everything = select(priority, records, True, model, copies=True)[0]
+        everything = select(priority, records, True, model, names, copies=True)[0]
         levels = _levels(priority, used, everything)
         cells = tuple(levels.cells.values())
         comparisons = tuple(_comparisons(priority, cells))
@@ -77,12 +85,31 @@ def controlled(
     estimates = {claim.prediction.id: claim.estimate(at) for claim in found}
     verdicts = decide(predictions, estimates, controls)
     return Controlled(
-        priority, tuple(excluded), cells, published, comparisons, scaling, tuple(found), verdicts
+        priority,
+        tuple(used),
+        tuple(excluded),
+        cells,
+        published,
+        comparisons,
+        scaling,
+        tuple(found),
+        verdicts,
     )
 
 
+def main_model(records: Sequence[Record]) -> str:
+    """Return the size of the model that most runs are of."""
+    sizes = [record.size for record in records]
+    return max(sorted({*sizes}), key=sizes.count)
+
+
 def select(
-    priority: int, records: Sequence[Record], early: bool, model: str | None = None, copies: bool = False
+    priority: int,
+    records: Sequence[Record],
+    early: bool,
+    model: str | None = None,
+    names: Sequence[str] | None = None,
+    copies: bool = False,
 ) -> tuple[list[Record], list[Excluded]]:
     """Return the runs that count, and those that do not with the reasons."""
     left = list(records)
@@ -102,9 +129,10 @@ def select(
     else:
         drop([r for r in left if not defined(r.effect)], "without a rank both before and after")
     if priority != 1 and left:
-        sizes = [record.size for record in left]
-        chosen = model or max(sorted(set(sizes)), key=sizes.count)
-        drop([r for r in left if r.size != chosen], f"of another model than {chosen}")
+        chosen = model or main_model(left)
+        drop([r for r in left if not is_of(r, chosen)], f"of another model than {chosen}")
+    elif priority == 1 and names is not None:
+        drop([r for r in left if not any(is_of(r, name) for name in names)], "of a model not asked for")
     for name, value, usual in (
         ("treatment", lambda r: r.treatment, "eigen_prion"),
         ("optimizer", optimizer_of, "adamw"),
@@ -112,11 +140,19 @@ def select(
     ):
         if FACTORS[priority].name != name and not is_healing:
             drop([r for r in left if value(r) != usual], f"of another {name} than {usual}")
+    factor = FACTORS[priority]
+    if names is not None and 1 < priority < HEALING:
+        drop([r for r in left if factor.level(r) not in names], f"of a {factor.name} not asked for")
     if not copies:
         drop(_copies(left), "a copy of a run that is counted, timestamps aside")
     if not early and not is_healing:
         drop([r for r in left if r.stopped_early], "stopped early")
     return left, excluded
+
+
+def is_of(record: Record, model: str) -> bool:
+    """Tell whether a run is of a model, given by its size or name."""
+    return label(model) in (record.size, record.model)
 
 
 def _copies(records: Iterable[Record]) -> Iterator[Record]:

@@ -29,7 +29,7 @@ def signed(without: Controlled, kept: Controlled) -> "Figure":
         _dots(axes, cell.values[early], place, filled=False)
         _interval(axes, its, place)
         _published(axes, claimed(kept, cell.name), place)
-    axes.set_yticks(range(len(names)), [f"{name} (n = {len(counted[name].values)})" for name in names])
+    axes.set_yticks(range(len(names)), [_label(counted[name]) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlabel("ln(R after / R before): left of 0 fewer dimensions, right of it more")
     _legend(picture)
@@ -109,12 +109,17 @@ def by_size(without: Controlled) -> "Figure":
         line = fit.values.mean() + fit.slope.value * (fit.decades - fit.decades.mean())
         axes.plot(x, line, "-", color=BLUE, label=f"slope {fit.slope.value:+.3f} per decade")
     axes.set_xscale("log")
-    axes.set_xticks(x, [f"{name} (n = {len(_of(without, name).values)})" for name in fit.models], minor=False)
+    axes.set_xticks(x, [_label(_of(without, name)) for name in fit.models], minor=False)
     axes.minorticks_off()
     axes.set(xlabel="parameters", ylabel="ln(R after / R before)")
     axes.margins(x=0.15)
     picture.legend(loc="outside upper left", ncols=2)
     return picture
+
+
+def _label(cell: Cell) -> str:
+    """Return a cell's name and runs; a dollar in it is no formula."""
+    return f"{cell.name} (n = {len(cell.values)})".replace("$", r"\$")
 
 
 def _of(found: Controlled, name: str) -> Cell:
@@ -139,7 +144,7 @@ def healed(found: Controlled) -> "Figure":
         for place, cell in enumerate(cells):
             _dots(axes, cell.values, place, filled=True)
             _interval(axes, cell, place)
-        axes.set_yticks(range(len(cells)), [f"{cell.name} (n = {len(cell.values)})" for cell in cells])
+        axes.set_yticks(range(len(cells)), [_label(cell) for cell in cells])
         axes.set_ylim(len(cells) - 0.4, -0.6)
         axes.set_xlabel(label)
     return picture

@@ -8,6 +8,7 @@ from microtome.lab.study import Listing
 from microtome.studies.stability.records.cells import HEALING
 from microtome.studies.stability.records.contrasts import equivalence, holm
 from microtome.studies.stability.records.controlled import Controlled
+from microtome.studies.stability.records.recovery import damage_before, recovery
 
 LEVEL = 0.95
 
@@ -15,6 +16,8 @@ LEVEL = 0.95
 def listings(without: Controlled, kept: Controlled) -> list[Listing]:
     """Return the tables of an analysis, and what keeping the early-stopped runs would change."""
     tables = [cells(without)]
+    if without.priority == HEALING:
+        tables.append(recoveries(without))
     if without.comparisons:
         tables.append(comparisons(without))
     if without.scaling is not None:
@@ -22,6 +25,29 @@ def listings(without: Controlled, kept: Controlled) -> list[Listing]:
     if without.priority != HEALING and any("early" in one.why for one in without.excluded):
         tables.append(sensitivity(without, kept))
     return tables
+
+
+def recoveries(found: Controlled) -> Listing:
+    """List each healing run's ranks, its recovery as published, and that where rank had been lost."""
+    rows = []
+    for run in sorted(found.runs, key=lambda run: run.run):
+        said = run.summary or {}
+        ranks = (said.get("original_rank"), said.get("collapsed_rank"), said.get("final_effective_rank"))
+        rows.append((run.run, *ranks, said.get("rank_recovery_pct"), damage_before(run), recovery(run)))
+    columns = (
+        "run",
+        "R original",
+        "R damaged",
+        "R healed",
+        "recovery as published, %",
+        "ln damage",
+        "recovery, %",
+    )
+    return Listing(
+        title="Recoveries",
+        caption="The last column gives a recovery only where rank had been lost, that is where ln damage is below 0.",
+        frame=_frame(columns, rows),
+    )
 
 
 def cells(found: Controlled) -> Listing:

@@ -3,10 +3,12 @@
 import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from microtome.lab.study import Control, Figure, Listing, PublishedRule
+from microtome.lab.verdict import Verdict
 from microtome.report import words
 from microtome.report.content import Answer, Checked, Published
 from microtome.report.figures import Drawn, write_figures
@@ -15,49 +17,51 @@ from microtome.report.strip import strip
 from microtome.studies.stability.protocol import ORIGINAL
 from microtome.studies.stability.records import drawings
 from microtome.studies.stability.records.cells import HEALING
+from microtome.studies.stability.records.claims import Claim
 from microtome.studies.stability.records.controlled import Controlled
 from microtome.studies.stability.records.findings import Finding
 from microtome.studies.stability.records.listings import listings
 from microtome.studies.stability.records.notes import PRIORITIES
+from microtome.studies.stability.records.published import Analysis
+from microtome.studies.stability.records.read import Collection
 
 FOLDER = "figures"
 
 
 def write(
     output: Path,
-    published: Sequence[Path],
+    collection: Collection,
+    published: Analysis | None,
     findings: Sequence[Finding],
     without: Controlled,
     kept: Controlled,
-    runs: Sequence[str],
-    said: Sequence[str] = (),
 ) -> Path:
     """Write ``report.html`` and ``figures/`` into a folder.
 
     Args:
         output: The folder.
-        published: Files of the published analysis; tables (.csv) and pictures (.png) are shown.
+        collection: What was read.
+        published: The published analysis with its files; none of healing, which the original only measures.
         findings: What the checks found.
         without: The controlled analysis without runs that stopped early, whose verdicts count.
         kept: The same with them.
-        runs: Names of all runs that were read.
-        said: Sentences on what the published analysis could not compute.
 
     Returns:
         The path of the page, which needs no other file and no network.
     """
-    about = PRIORITIES[without.priority]
-    answers = [_answer(without, i) for i in range(len(without.claims))]
+    files = published.files if published else ()
+    answers = [_answer(*pair) for pair in zip(without.claims, without.verdicts, strict=True)]
     return write_page(
         output / "report.html",
         "stability_records.html.j2",
-        about=about,
+        about=PRIORITIES[without.priority],
         priority=without.priority,
         original=ORIGINAL,
-        summary=_summary(answers, findings, runs, without),
-        pictures=[_picture(path) for path in published if path.suffix == ".png"],
-        tables=[_table(path) for path in published if path.suffix == ".csv"],
-        said=said,
+        summary=summary(collection, findings, without),
+        pictures=[_picture(path) for path in files if path.suffix == ".png"],
+        tables=[_table(path) for path in files if path.suffix == ".csv"],
+        tests=_tests(published),
+        notes=published.notes if published else (),
         findings=_grouped(findings),
         answers=answers,
         controls=_controls(without),
@@ -66,6 +70,27 @@ def write(
         excluded=[(one.why, words.joined([run.folder.name for run in one.runs])) for one in without.excluded],
         methods=METHODS,
     )
+
+
+def summary(collection: Collection, findings: Sequence[Finding], found: Controlled) -> tuple[str, ...]:
+    """Say how much was read and left out, what the checks found, and where the two analyses part."""
+    read, left = len(collection.records), sum(len(one.runs) for one in found.excluded)
+    checks = len({finding.check for finding in findings})
+    sentences = [f"{read} runs were read, {left} of them left out of the controlled analysis."]
+    sentences.append(
+        f"{checks} checks found {len(findings)} defects." if findings else "The checks found no defect."
+    )
+    if found.verdicts:
+        tally = words.tally(verdict.outcome for verdict in found.verdicts)
+        noun = "claim" if len(found.verdicts) == 1 else "claims"
+        sentences.append(f"{len(found.verdicts)} {noun}: {tally}.")
+    for claim, verdict in zip(found.claims, found.verdicts, strict=True):
+        if words.relation(claim.reading.claims, verdict.outcome).kind == "disagree":
+            sentences.append(
+                f"On “{verdict.prediction}” the two answers disagree: as published, “{claim.reading.outcome}”; "
+                f"controlled, {verdict.outcome}."
+            )
+    return tuple(sentences)
 
 
 METHODS = (
@@ -81,12 +106,36 @@ METHODS = (
 )
 
 
-def _answer(found: Controlled, i: int) -> Answer:
-    claim, verdict = found.claims[i], found.verdicts[i]
+def _answer(claim: Claim, verdict: Verdict) -> Answer:
     reading, prediction = claim.reading, claim.prediction
     rule = PublishedRule(prediction.id, prediction.id, claim.rule, lambda tables: reading)
     relation = words.relation(reading.claims, verdict.outcome)
     return Answer(prediction, verdict, strip(prediction, verdict), (Published(rule, reading, relation),))
+
+
+def _tests(published: Analysis | None) -> list[str]:
+    """Say the published tests in words."""
+    document = published.document if published else None
+    if not isinstance(document, dict):
+        return []
+    said = []
+    if test := document.get("statistical_test"):
+        said.append(f"{test['test_type']}: {_p(test)}")
+    if tests := document.get("statistical_tests"):
+        said.append(f"analysis of variance: {_p(tests['anova'])}")
+        said += [f"{pair}: {_p(test)}" for pair, test in tests["pairwise"].items()]
+    return said
+
+
+def _p(test: Mapping[str, Any]) -> str:
+    if test["p_value"] is None:
+        return f"not tested, {test.get('error')}"
+    statistic = "".join(
+        f"{key[0].upper() if key[0] == 'f' else key[0]} = {words.number(value)}, "
+        for key, value in test.items()
+        if key.endswith("_statistic")
+    )
+    return f"{statistic}p = {words.number(test['p_value'])}"
 
 
 def _controls(found: Controlled) -> list[Checked]:
@@ -99,26 +148,6 @@ def _controls(found: Controlled) -> list[Checked]:
         )
         for name, result in results.items()
     ]
-
-
-def _summary(
-    answers: Sequence[Answer], findings: Sequence[Finding], runs: Sequence[str], found: Controlled
-) -> list[str]:
-    left = sum(len(one.runs) for one in found.excluded)
-    sentences = [f"{len(runs)} runs were read, {left} of them left out of the controlled analysis."]
-    sentences.append(
-        f"The checks found {len(findings)} defects." if findings else "The checks found no defect."
-    )
-    if answers:
-        sentences.append(f"{len(answers)} claims: {words.tally(a.verdict.outcome for a in answers)}.")
-    sentences += [
-        f"On “{answer.prediction.id}” the two answers disagree: as published, “{published.reading.outcome}”; "
-        f"controlled, {answer.verdict.outcome}."
-        for answer in answers
-        for published in answer.published
-        if published.relation.kind == "disagree"
-    ]
-    return sentences
 
 
 def _grouped(findings: Sequence[Finding]) -> Mapping[str, list[Finding]]:
