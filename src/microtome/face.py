@@ -28,8 +28,12 @@ def run(
     study: str,
     *,
     store: Path | str = "store",
-    workers: int = 1,
+    workers: int | None = None,
     threads: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    shared_store: bool = False,
+    retries: int | None = None,
     config_file: Path | str | None = None,
     again: bool = False,
     command: str | None = None,
@@ -43,8 +47,13 @@ def run(
     Args:
         study: the study's name, one of ``microtome.studies()``.
         store: the folder of all runs.
-        workers: worker processes; 1 measures in this process.
-        threads: threads for each unit; by default the processors shared among the workers.
+        workers: worker processes; by default 1, which measures in this process, and on a cluster as many as fit.
+        threads: threads for each unit; by default the processors shared among the workers, and on a cluster what the
+            study reserves for a unit.
+        engine: ``local``, or ``ray`` for a Ray cluster.
+        address: the cluster's head, ``HOST:PORT``; by default the one that runs here, else one started for this run.
+        shared_store: the cluster's workers read and write the store themselves: every node has it under this path.
+        retries: how often a cluster tries a unit again that raised or lost its worker; by default 2.
         config_file: a TOML file with options; those given here win over it.
         again: analyse and decide anew although the run is finished.
         command: the exact command, for the record; by default this call.
@@ -55,6 +64,7 @@ def run(
         RunFailure: when units failed or the disk is full; what is finished is kept.
     """
     from microtome.lab.config import build_config
+    from microtome.lab.engines.choice import choose
     from microtome.lab.runner import execute
 
     found = registry.load(study)
@@ -63,8 +73,17 @@ def run(
         found,
         config,
         store=store,
-        workers=workers,
-        threads=threads,
+        engine=choose(
+            engine,
+            found,
+            config,
+            workers=workers,
+            threads=threads,
+            address=address,
+            shared_store=shared_store,
+            retries=retries,
+            tell=_to_stderr,
+        ),
         command=command or _as_call(study, store, config_file, options),
         again=again,
     )

@@ -1,6 +1,7 @@
 """``microtome demo``: every study at a small size on the embedded model, and one page of all."""
 
 from pathlib import Path
+from typing import Literal
 
 from microtome.cli.parameters import STORE
 
@@ -10,12 +11,20 @@ INTRODUCTION = (
 )
 
 
-def demo(*, store: Path = STORE, workers: int = 1) -> None:
+def demo(
+    *,
+    store: Path = STORE,
+    workers: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
+) -> None:
     """Run every study at a small size, and write one page with all verdicts and figures.
 
     Args:
         store: Folder of all runs.
-        workers: Worker processes.
+        workers: Worker processes; by default 1, and on a cluster as many as it has room for.
+        engine: Where units are measured: on this machine, or on a Ray cluster.
+        address: The cluster's head, HOST:PORT; by default the one that runs here, else one is started for each run.
     """
     import time
 
@@ -31,7 +40,7 @@ def demo(*, store: Path = STORE, workers: int = 1) -> None:
     for name in registry.names():
         study = registry.load(name)
         for options in study.demos(models):
-            run = face.run(name, store=store, workers=workers, **options)
+            run = face.run(name, store=store, workers=workers, engine=engine, address=address, **options)
             print_run(run)
             runs.append(run)
             models += study.models(run.config)

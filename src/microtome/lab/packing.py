@@ -25,29 +25,38 @@ def pack(measurement: Measurement) -> dict[str, bytes]:
     return files
 
 
-class Stored(Mapping[str, Measurement]):
-    """The measurements of units in the store; each is read when asked for, so that not all are in memory."""
+Source = Path | Mapping[str, bytes]
+"""Where a measurement is: in a unit's folder, or in the bytes of its files by name."""
 
-    def __init__(self, folders: Mapping[str, Path]) -> None:
-        self._folders = folders
+
+class Stored(Mapping[str, Measurement]):
+    """The measurements of stored units; each is read when asked for, so that not all are in memory."""
+
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        self._sources = sources
 
     def __getitem__(self, unit_id: str) -> Measurement:
-        return unpack(self._folders[unit_id])
+        return unpack(self._sources[unit_id])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._folders)
+        return iter(self._sources)
 
     def __len__(self) -> int:
-        return len(self._folders)
+        return len(self._sources)
 
 
-def unpack(folder: Path) -> Measurement:
-    """Return the measurement that a unit's folder holds; arrays are read into memory."""
+def read_files(folder: Path) -> dict[str, bytes]:
+    """Return the files of the measurement that a unit's folder holds."""
+    return {name: (folder / name).read_bytes() for name in (ROWS, ARRAYS) if (folder / name).exists()}
+
+
+def unpack(source: Source) -> Measurement:
+    """Return the measurement of a source; arrays are read into memory."""
     import polars as pl
+    from safetensors.numpy import load, load_file
 
-    arrays = {}
-    if (folder / ARRAYS).exists():
-        from safetensors.numpy import load_file
-
-        arrays = load_file(folder / ARRAYS)
-    return Measurement(pl.read_parquet(folder / ROWS), arrays)
+    if isinstance(source, Path):
+        arrays = load_file(source / ARRAYS) if (source / ARRAYS).exists() else {}
+        return Measurement(pl.read_parquet(source / ROWS), arrays)
+    arrays = load(source[ARRAYS]) if ARRAYS in source else {}
+    return Measurement(pl.read_parquet(BytesIO(source[ROWS])), arrays)

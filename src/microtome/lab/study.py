@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from microtome.base.files import digest
 from microtome.lab.estimate import Estimate
 from microtome.lab.prediction import Frozen, Prediction
+from microtome.lab.resources import Resources
 from microtome.lab.verdict import ControlResult
 
 if TYPE_CHECKING:  # polars, numpy and matplotlib take long to import; listing studies must not
@@ -242,6 +243,10 @@ class Study(ABC):
     def models(self, config: Any) -> tuple[str, ...]:
         """Return references of models that a finished run leaves, which other studies can look into."""
         return ()
+
+    def resources(self, config: Any) -> Resources:
+        """Return what a cluster reserves for each worker: a processor, and a GPU if the config names ``cuda``."""
+        return Resources(gpus=1 if str(getattr(config, "device", "")).startswith("cuda") else 0)
 
     @abstractmethod
     def fingerprints(self, config: Any) -> dict[str, str]:

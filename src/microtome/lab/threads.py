@@ -16,6 +16,11 @@ def available() -> int:
         return os.cpu_count() or 1
 
 
+def variables(threads: int) -> dict[str, str]:
+    """Return the environment from which numerical libraries read how many threads they may use."""
+    return dict.fromkeys(_VARIABLES, str(threads))
+
+
 @contextmanager
 def limited(threads: int) -> Iterator[None]:
     """Let numerical libraries use ``threads`` threads inside the block, and as many as before after it.
@@ -27,7 +32,7 @@ def limited(threads: int) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in _VARIABLES}
     torch = sys.modules.get("torch")
     torch_before = torch.get_num_threads() if torch else None
-    os.environ.update(dict.fromkeys(_VARIABLES, str(threads)))
+    os.environ.update(variables(threads))
     try:
         with threadpool_limits(threads):
             if torch:

@@ -27,9 +27,11 @@ class Provider:
 
 
 def write_unit(
-    folder: Path, unit: Unit, files: Mapping[str, bytes], log: str, seconds: float, provider: Provider
+    folder: Path, unit: Unit, files: Mapping[str, bytes | Path], log: str, seconds: float, provider: Provider
 ) -> dict[str, Any]:
     """Write a unit's files, its record last, and return the record; the unit is done when this returns.
+
+    A file is given as its bytes, or as a temporary file in ``folder`` that is moved into place.
 
     A unit that was done before is undone first: no moment has an old record beside new files.
     """
@@ -37,6 +39,9 @@ def write_unit(
         (folder / old).unlink(missing_ok=True)
     contents = {**files, LOG: log.encode()}
     for name, content in contents.items():
+        if isinstance(content, Path):
+            content.replace(folder / name)
+            continue
         with atomic(folder / name) as temporary:
             temporary.write_bytes(content)
     record = {
@@ -47,10 +52,14 @@ def write_unit(
         "run": provider.run,
         "predictions_hash": provider.predictions_hash,
         "threads": provider.threads,
-        "checksums": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+        "checksums": {name: _sha256(folder / name, content) for name, content in contents.items()},
     }
     write_sealed(folder / RECORD, record)
     return record
+
+
+def _sha256(path: Path, content: bytes | Path) -> str:
+    return sha256_file(path) if isinstance(content, Path) else hashlib.sha256(content).hexdigest()
 
 
 def write_failure(folder: Path, log: str) -> None:

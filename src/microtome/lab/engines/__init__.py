@@ -1,10 +1,10 @@
 """Engines measure units, in this process or in others; the runner stores what they yield.
 
-Only the runner writes into the store. An engine returns the bytes of each unit's files, packed the same way
-everywhere, so the bytes in the store do not depend on the engine.
+Only the runner writes what counts in the store. An engine returns the bytes of each unit's files, packed the same
+way everywhere, so the bytes in the store do not depend on the engine.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,10 +14,11 @@ from microtome.lab.study import Study, Unit
 
 @dataclass(frozen=True)
 class Measured:
-    """A unit that was measured: the bytes of its files, its log, and how long it took."""
+    """A unit that was measured: its files, its log, and how long it took."""
 
     unit: str
-    files: dict[str, bytes]
+    files: Mapping[str, bytes | Path]
+    """By name, the bytes of each file, or a temporary file in the unit's folder that has them."""
     log: str
     seconds: float
 
@@ -54,7 +55,7 @@ class Engine(Protocol):
 
         Raises:
             UserError: what the bench or a unit raised as the user's mistake; the rest is not measured.
-            RunFailure: when the bench could not be opened, or a worker process died.
+            RunFailure: when the bench could not be opened, or no worker can go on.
         """
         ...
 
@@ -85,6 +86,11 @@ class Schedule:
         self._running.discard(result.unit)
         if isinstance(result, Measured):
             self._unmet.discard(result.unit)
+
+    def give_back(self, unit: Unit) -> None:
+        """Have a unit that was taken wait again, behind all others."""
+        self._running.discard(unit.id)
+        self._waiting.append(unit)
 
     def _is_ready(self, unit: Unit) -> bool:
         return self._unmet.isdisjoint(unit.needs)

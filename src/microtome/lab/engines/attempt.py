@@ -7,17 +7,16 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import StringIO
-from pathlib import Path
 
 from microtome.base.errors import UserError
 from microtome.lab.engines import Failed, Measured, Result
-from microtome.lab.packing import Stored, pack
+from microtome.lab.packing import Source, Stored, pack
 from microtome.lab.study import Bench, Unit
 from microtome.lab.threads import limited
 
 
-def attempt(bench: Bench, unit: Unit, needed: Mapping[str, Path], threads: int) -> Result:
-    """Measure ``unit``, reading what it needs from the folders ``needed``.
+def attempt(bench: Bench, unit: Unit, needed: Mapping[str, Source], threads: int) -> Result:
+    """Measure ``unit``, reading what it needs from ``needed``.
 
     Raises:
         UserError: when the unit raises one; every other exception becomes a failed result.
