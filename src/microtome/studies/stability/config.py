@@ -12,6 +12,7 @@ from microtome.studies.stability.arms import (
     PRECISIONS,
     PUBLISHED_PRECISIONS,
     PUBLISHED_TREATMENTS,
+    QUANTISED,
     TREATMENTS,
 )
 
@@ -109,6 +110,11 @@ class StabilityConfig(StudyConfig):
             if method not in METHODS or precision not in PRECISIONS[method]:
                 known = ", ".join(f"{name}/{'|'.join(PRECISIONS[name])}" for name in METHODS)
                 raise ValueError(f"expected tunings of {known}; got '{tuning}'")
+        if self.treatments and self.tunings[0].partition("/")[2] in QUANTISED:
+            raise ValueError(
+                "expected a first tuning that is not quantised, so that a collapse can be planted in it; got "
+                f"{self.tunings[0]}"
+            )
         if unknown := [cell for cell in self.published if not _is_cell(cell)]:
             raise ValueError(
                 f"expected TREATMENT/OPTIMISER/PRECISION such as {CELLS[0]} (treatments: "

@@ -84,7 +84,7 @@ def gather(config: StabilityConfig, units: Sequence[Unit], measured: Mapping[str
             for name in ("run", "treatment", "optimizer", "tuning", "precision")
             if name in spec
         }
-        for row in measured[unit.id].rows.to_dicts():
+        for row in measured[unit.id].rows.filter(pl.col("table").is_in(SCHEMAS)).to_dicts():
             rows[row.pop("table")].append({**row, **{k: v for k, v in keys.items() if row.get(k) is None}})
     return Data(*(frame(one.name, rows[one.name]) for one in fields(Data)))
 

@@ -1,13 +1,12 @@
 """The run's inputs, checked before anything is measured: models, text, and whether they fit the config."""
 
-from functools import lru_cache
-
 from microtome.base.errors import UserError
-from microtome.base.files import digest
 from microtome.corpora import PackedTokens, load_corpus, pack
 from microtome.models import fingerprint, load_anatomy, load_tokenizer
 from microtome.studies.stability.config import StabilityConfig
 
+LEAST_BLOCKS = 64
+"""Blocks of training text, so that draws from them differ."""
 LEAST_GROUPS = 2
 """Held-out blocks that a bootstrap over documents takes."""
 
@@ -52,7 +51,6 @@ def _model(reference: str, config: StabilityConfig) -> str:
     return fingerprint(reference)
 
 
-@lru_cache(maxsize=4)
 def texts(config: StabilityConfig, reference: str) -> tuple[PackedTokens, PackedTokens]:
     """Return text for training in blocks of ``length``, and held-out text in blocks of ``block``, of other documents.
 
@@ -65,10 +63,12 @@ def texts(config: StabilityConfig, reference: str) -> tuple[PackedTokens, Packed
     bos = opening[0] if len(opening) == 1 else None
     blocks = -(-config.evaluation_tokens // config.block)
     return (
-        pack(train, tokenizer, config.length, bos=bos, blocks=TRAINING_BLOCKS),
+        pack(
+            train,
+            tokenizer,
+            config.length,
+            bos=bos,
+            blocks=max(config.steps, config.healing_steps, LEAST_BLOCKS),
+        ),
         pack(held_out, tokenizer, config.block, bos=bos, blocks=blocks),
     )
-
-
-TRAINING_BLOCKS = 4096
-"""Blocks of training text that draws are made from."""

@@ -20,7 +20,7 @@ from microtome.studies.stability.config import StabilityConfig
 NAME = "stability"
 VERSION = 1
 TEXT = ("documents", "held_out", "block", "evaluation_tokens")
-INPUTS = ("length", "directions", "lanczos_steps", "curvature_blocks", "checks")
+INPUTS = ("steps", "healing_steps", "length", "directions", "lanczos_steps", "curvature_blocks", "checks")
 
 
 def plan(config: StabilityConfig, fingerprints: Mapping[str, str]) -> list[Unit]:
