@@ -159,17 +159,18 @@ def _chosen(
         if keys:
             name, runs = everything[sorted(keys, key=len, reverse=spelled)[0]]
             cells.append(Cell(text, name.model, runs))
-    missing = [text for text in wanted if text not in {cell.label for cell in cells}]
+    present = {cell.label for cell in cells}
+    missing = [
+        text if parts[0] == text else f"{parts[0]} {text}"
+        for text, parts in wanted.items()
+        if text not in present
+    ]
     if not cells:
         raise UserError(
-            f"Expected runs of {', '.join(missing)} of {' or '.join(sorted({parts[0] for parts in wanted.values()}))}, "
-            f"but there are only {_words(sorted(everything))}. Check the model's name and --results-dir."
+            f"Expected runs of {' or '.join(missing)}, but there are only {', '.join(sorted(everything)) or 'none'} "
+            "with a rank before and after. Check the model's name and --results-dir."
         )
     return cells, [f"There are no runs of {text}." for text in missing]
-
-
-def _words(keys: Iterable[str]) -> str:
-    return ", ".join(keys) or "none with a rank before and after"
 
 
 def _tests(cells: Sequence[Cell]) -> dict[str, Any]:

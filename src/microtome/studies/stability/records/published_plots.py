@@ -22,8 +22,8 @@ TITLES = {
     "optimizer": "Rank reduction by optimiser, as published",
     "precision": "Rank reduction by precision, as published",
 }
-REACH = 0.26
-"""How far runs lie beside each other, in widths of a place."""
+BESIDE = (0.08, 0.28)
+"""Where runs lie beside their mean, in widths of a place."""
 
 
 def scaling(cells: Sequence[Cell], path: Path, absolute: bool) -> Path:
@@ -38,11 +38,11 @@ def scaling(cells: Sequence[Cell], path: Path, absolute: bool) -> Path:
         for size, cell in sized:
             values = _finite(cell)
             shown = np.abs(values) if absolute else values
-            at = size * 1e6 * 1.05 ** np.linspace(-1, 1, len(values))
+            at = size * 1e6 * (1 + 0.5 * np.linspace(*BESIDE, len(values)))
             _dots(axes, at, values, absolute)
             means.append(shown.mean() if len(shown) else np.nan)
             _spread(axes, size * 1e6, shown)
-        axes.plot([size * 1e6 for size, _ in sized], means, "o-", color=BLUE, markersize=8, label="mean ± sd")
+        axes.plot([size * 1e6 for size, _ in sized], means, "o-", color=BLUE, markersize=8)
         axes.set(
             title="Rank reduction by model size, as published",
             xlabel="parameters (log scale)",
@@ -50,7 +50,7 @@ def scaling(cells: Sequence[Cell], path: Path, absolute: bool) -> Path:
         )
         _ticks(axes, sized)
         _zero(axes, absolute)
-        _legend(picture, axes, absolute)
+        _legend(picture)
         return _saved(picture, path)
 
 
@@ -67,7 +67,7 @@ def comparison(column: str, cells: Sequence[Cell], tests: Mapping[str, Any], pat
             if len(shown):
                 axes.bar(place, shown.mean(), width=0.62, color=PALETTE[place % len(PALETTE)], alpha=0.45)
             _spread(axes, place, shown)
-            _dots(axes, place + REACH * np.linspace(-1, 1, len(values) + 2)[1:-1], values, True)
+            _dots(axes, place + np.linspace(*BESIDE, len(values)), values, True)
         axes.set(
             title=f"{TITLES[column]}\n{_verdict(tests)}", xlabel=column.replace("optimizer", "optimiser")
         )
@@ -77,7 +77,7 @@ def comparison(column: str, cells: Sequence[Cell], tests: Mapping[str, Any], pat
         axes.grid(axis="x", visible=False)
         _brackets(axes, cells, tests)
         axes.set_ylim(bottom=0)
-        _legend(picture, axes, True)
+        _legend(picture)
         return _saved(picture, path)
 
 
@@ -96,7 +96,9 @@ def _dots(axes: "Axes", at: np.ndarray, values: np.ndarray, absolute: bool) -> N
         its = (values < 0) == grown
         shown = np.abs(values[its]) if absolute else values[its]
         face = "none" if grown else BLACK
-        axes.plot(at[its], shown, "o", color=BLACK, markerfacecolor=face, markersize=4.5, alpha=0.75)
+        axes.plot(
+            at[its], shown, "o", color=BLACK, markerfacecolor=face, markersize=4.5, alpha=0.75, clip_on=False
+        )
 
 
 def _spread(axes: "Axes", at: float, shown: np.ndarray) -> None:
@@ -158,14 +160,14 @@ def _brackets(axes: "Axes", cells: Sequence[Cell], tests: Mapping[str, Any]) -> 
     axes.set_ylim(top=level + 0.2 * step)
 
 
-def _legend(picture: "Figure", axes: "Axes", absolute: bool) -> None:
+def _legend(picture: "Figure") -> None:
     from matplotlib.lines import Line2D
 
     dot: dict[str, Any] = {"color": BLACK, "marker": "o", "linestyle": "", "markersize": 4.5}
     handles = [
         Line2D([], [], label="a run", **dot),
         Line2D([], [], label="a run whose rank grew", markerfacecolor="none", **dot),
-        Line2D([], [], color=BLACK, marker="_", label="± sd"),
+        Line2D([], [], color=BLACK, marker="_", label="mean ± sd"),
     ]
     picture.legend(handles=handles, loc="outside lower center", ncols=3)
 

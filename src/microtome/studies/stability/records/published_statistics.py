@@ -25,7 +25,7 @@ def why_untested(groups: Sequence[np.ndarray]) -> str | None:
     if not all(np.isfinite(group).all() for group in groups):
         return "a run's value is not finite"
     if max(map(len, groups)) < 2:
-        return "one run a group: no spread within groups is known"
+        return "no group has two runs, so the spread within groups is unknown"
     if all(np.ptp(group) == 0 for group in groups):
         return "no group has any spread"
     return None

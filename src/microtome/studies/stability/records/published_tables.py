@@ -129,15 +129,13 @@ def filtered(
 
 
 def _near(values: np.ndarray, method: str, multiplier: float, threshold: float) -> np.ndarray:
-    everything = np.ones(len(values), bool)
-    if len(values) < FEWEST[method] or not np.isfinite(values).all():
-        return everything
-    if method == "iqr":
-        low, high = np.percentile(values, [25, 75])
-        reach = multiplier * (high - low)
-        return (values >= low - reach) & (values <= high + reach) if reach else everything
-    spread = values.std(ddof=1)
-    return np.abs(values - values.mean()) <= threshold * spread
+    if len(values) < FEWEST[method] or not np.isfinite(values).all() or np.ptp(values) == 0:
+        return np.ones(len(values), bool)
+    if method == "zscore":
+        return np.abs(values - values.mean()) <= threshold * values.std(ddof=1)
+    low, high = np.percentile(values, [25, 75])
+    reach = multiplier * (high - low)
+    return (values >= low - reach) & (values <= high + reach) | (low == high)
 
 
 def summary(cell: Cell, absolute: bool) -> dict[str, float | None]:
