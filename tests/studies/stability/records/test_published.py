@@ -287,6 +287,8 @@ def test_an_aggregate_counts_before_the_runs(tmp_path: Path) -> None:
     (row,) = published.scaling(read(place), ["70m"], tmp_path / "out").rows
     assert (row["mean_rank_reduction_pct"], row["num_runs"]) == (36, 3)
     assert row["mean_baseline_perplexity"] == 2700
+    path.write_text("run,baseline_rank,post_attack_rank,rank_reduction_pct\n")
+    assert published.scaling(read(place), ["70m"], tmp_path / "out").rows[0]["num_runs"] == 2
 
 
 def test_a_name_without_a_size_is_summed_up_and_not_drawn(tmp_path: Path) -> None:

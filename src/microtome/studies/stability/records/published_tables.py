@@ -70,7 +70,8 @@ def cells_of(collection: Collection) -> dict[str, tuple[Name, tuple[Run, ...]]]:
             before, after, reduction = (row[column] for column in COLUMNS[1:])
             if (aggregate.key, number) not in lost:
                 its[number] = Run(number, before, after, reduction, *_perplexities(own.get(number)))
-        cells[aggregate.key] = its
+        if aggregate.rows:
+            cells[aggregate.key] = its
     found = {}
     for key, runs in cells.items():
         name = parse(key)
