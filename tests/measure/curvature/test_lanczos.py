@@ -75,10 +75,10 @@ def test_certificates_hold(precision, basis, steps):
     u = found.vectors.double()
     lengths = u.norm(dim=1)
     left = (exact @ u.mT - found.values * u.mT).norm(dim=0) / lengths
-    slack = 1 + 1e-6 + 100 * torch.finfo(precision).eps
-    assert (left <= slack * found.residuals + 1e-5 * (precision == torch.float32)).all()
+    slack = 1 + 1e-4  # rounding of a residual that was itself computed in float32
+    assert (left <= slack * found.residuals).all()
     nearest = (found.values[:, None] - true).abs().min(1).values
-    assert (nearest <= slack * found.residuals + 1e-5 * (precision == torch.float32)).all()
+    assert (nearest <= slack * found.residuals).all()
     worst = max(torch.finfo(basis).eps, torch.finfo(precision).eps)
     torch.testing.assert_close(lengths, torch.ones_like(lengths), rtol=0, atol=4 * worst)
 
