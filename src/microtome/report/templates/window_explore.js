@@ -70,17 +70,19 @@
       const points = models.map(it => microtome.points(it, state)), all = points.flat();
       const seen = all.filter(point => !state.hidden.has(String(point.line)));
       if (!microtome.extent(seen)) { charts.append(h("p", { class: "quiet" }, "Nothing is defined here.")); }
-      else models.forEach((it, i) => chart(it, points[i], seen, runs[i]));
+      else {
+        const boxes = runs.map(run => h("div", { class: "chart" }, h("h3", {}, runs.length > 1 ? [h("code", {}, run.id), " · "] : null, state.measure, " by ", state.x)));
+        charts.append(...boxes); // all, before any is drawn: how many there are decides their width
+        models.forEach((it, i) => chart(boxes[i], it, points[i], seen, runs[i]));
+      }
       const buttons = state.view === "lines" ? microtome.legend(model, state, draw) : null;
       if (buttons) legend.append(buttons);
       if (keep) legend.querySelector(keep)?.focus();
     }
 
-    function chart(model, points, seen, run) {
+    function chart(box, model, points, seen, run) {
       const readout = h("p", { class: "readout", "aria-live": "polite" }, h("span", { class: "quiet" }, "Point, or use the arrow keys, to read values."));
       const label = `${state.measure} by ${state.x}${state.by ? ` and ${state.by}` : ""}, run ${run.id}`;
-      const box = h("div", { class: "chart" }, h("h3", {}, runs.length > 1 ? [h("code", {}, run.id), " · "] : null, state.measure, " by ", state.x));
-      charts.append(box);
       const say = point => { readout.textContent = microtome.sentence(state, point); };
       const pick = point => rows.replaceChildren(listed(model, point.rows, run, microtome.sentence(state, point)));
       if (state.view === "map") microtome.map(box, model, state, points, microtome.colours(seen), label, say, pick);

@@ -57,8 +57,8 @@
   function settings(run) {
     const row = ([key, value]) => [h("code", {}, key), h("div", { class: "long mono" }, value)];
     const given = run.settings.filter(([key]) => run.given.includes(key)), rest = run.settings.filter(([key]) => !run.given.includes(key));
-    return h("div", {}, given.length ? cards(["Given", "Value"], given.map(row), "settings", ["key", "value"]) : h("p", {}, "All defaults."),
-      h("details", {}, h("summary", {}, `${rest.length} defaults`), cards(["Default", "Value"], rest.map(row), "settings", ["key", "value"])));
+    return h("div", {}, given.length ? cards(["Given", "Value"], given.map(row), "settings", ["option", "value"]) : h("p", {}, "All defaults."),
+      h("details", {}, h("summary", {}, `${rest.length} defaults`), cards(["Default", "Value"], rest.map(row), "settings", ["option", "value"])));
   }
 
   function files(run) {

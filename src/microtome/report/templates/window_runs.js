@@ -2,7 +2,7 @@
 // The first page: every run, filtered by study, model and verdict; two of one study can be picked for comparing.
 (() => {
   const { h, load, badge, name, address, link, day, select, cards, title, MARKS } = microtome;
-  const STEP = 100;
+  const STEP = 100, FEW = 4;
 
   microtome.pages.index = async main => {
     const { store, runs } = await load("runs");
@@ -40,8 +40,13 @@
         [h("p", { class: "claim" }, run.study), h("p", { class: "small" }, link(run)), h("p", { class: "small quiet" }, day(run))],
         run.models.length ? run.models.map(model => h("p", { class: "small" }, model)) : h("span", { class: "quiet" }, "–"),
         run.verdicts.length ? Object.keys(MARKS).filter(it => counts[it]).map(it => badge(it, counts[it])) : h("span", { class: "tag none" }, run.status),
-        [run.problem ? h("p", { class: "small" }, run.problem) : null,
-          run.given.length ? run.given.map(([option, value]) => h("p", { class: "small" }, h("code", {}, option), ` ${value.length > 120 ? `${value.slice(0, 119)}…` : value}`)) : h("span", { class: "quiet small" }, "all defaults")]];
+        run.problem ? h("p", { class: "small" }, run.problem) : options(run)];
+    }
+    // Return the options of a run, the models apart, which have a column of their own.
+    function options(run) {
+      const its = run.given.filter(([, value]) => !run.models.includes(value)).map(([option, value]) => h("p", { class: "small" }, h("code", {}, option), ` ${value.length > 120 ? `${value.slice(0, 119)}…` : value}`));
+      if (!its.length) return h("span", { class: "quiet small" }, run.given.length ? "else all defaults" : "all defaults");
+      return its.length <= FEW ? its : [its.slice(0, FEW), h("details", {}, h("summary", { class: "small" }, `${its.length - FEW} more`), its.slice(FEW))];
     }
     function draw() {
       const found = runs.filter(fits);

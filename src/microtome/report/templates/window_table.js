@@ -39,8 +39,19 @@
     return { view: "lines", measure: measure.name, x: first.name, by: by && by !== first ? by.name : "" };
   };
 
-  // Return the axes that a view does not draw: each is picked, or averaged over.
-  microtome.others = (model, state) => model.axes.filter(axis => axis.name !== state.x && axis.name !== state.by && axis.name !== state.measure);
+  // Return the axes that a view does not draw and that tell rows apart which it would draw as one: each is picked, or
+  // averaged over. An axis that follows from the others, as whether a layer is the anchor, is none of these.
+  microtome.others = (model, state) => {
+    let keys = Array(model.shown).fill(""), count = 1;
+    return model.axes.toSorted((a, b) => drawn(state, b) - drawn(state, a)).filter(axis => {
+      if (axis.name === state.measure) return false;
+      const finer = keys.map((key, row) => `${key}\u0000${axis.values[row]}`), parts = new Set(finer).size;
+      if (parts === count) return false;
+      [keys, count] = [finer, parts];
+      return !drawn(state, axis);
+    });
+  };
+  const drawn = (state, axis) => axis.name === state.x || axis.name === state.by;
 
   // Text is told apart unless the reader asks for all: a mean over kinds of things says nothing.
   microtome.firstPick = axis => axis.kind === "text" ? String(axis.distinct[0]) : "";
@@ -66,6 +77,6 @@
   microtome.sentence = (state, point) => {
     const { shown } = microtome, line = state.by ? ` · ${state.by} ${shown(point.line)}` : "";
     const mean = point.n > 1 ? ` (mean of ${point.n})` : point.y === null ? " (undefined)" : "";
-    return `${state.x} ${shown(point.x)}${line}: ${state.measure} ${point.y === null ? "–" : Number(point.y.toPrecision(5))}${mean}`;
+    return `${state.x} ${shown(point.x)}${line}: ${state.measure} ${point.y === null ? "–" : String(Number(point.y.toPrecision(5))).replace("-", "−")}${mean}`;
   };
 })();

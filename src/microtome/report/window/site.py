@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from microtome.base.errors import UserError
 from microtome.lab.results import ROWS, TABLES
 from microtome.lab.run import Run
-from microtome.lab.store import Store
+from microtome.lab.store import RUN, Store
 from microtome.report.style import PALETTE
 from microtome.report.window.contents import file_names, of_run, of_store, table_names
 from microtome.report.window.tables import as_csv, packed
@@ -97,7 +97,7 @@ class Site:
             return None
         part, study, id, *rest = parts
         folder = self.store / study / id
-        if not _inside(folder, self.store):
+        if not _inside(folder, self.store) or not (folder / RUN).is_file():
             return None
         run = Run(folder)
         if part == "files":
