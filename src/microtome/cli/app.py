@@ -18,6 +18,7 @@ COMMANDS = {
     "demo:demo": "Run every study at a small size and write one page of all.",
     "models:app": "List the models at hand, or check one.",
     "spectra:app": "Write the singular values and attention entropies of a model's heads to a file.",
+    "stability:app": "Run and analyse the published stability experiments, by the original's options.",
 }
 """Where each command is, and its line in the help; a module is named like its command."""
 

@@ -1,7 +1,7 @@
 """How runs, trained models and plans of both look in a terminal."""
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from microtome.base.progress import duration
 from microtome.cli.console import say, table
@@ -92,3 +92,24 @@ def print_experiments(folders: "Sequence[Path]", verbosity: str) -> None:
         say(*map(str, folders))
     place = folders[0].parent if folders else None
     say(f"{len(folders)} runs{f' in {place}' if place else ''}")
+
+
+def print_analysis(analysed: Any) -> None:
+    """Print what an analysis of published runs came to: what was left out, what is wrong, verdicts, files."""
+    for problem in analysed.problems:
+        say(f"Left out: {problem.said}")
+    table(
+        ("prediction", "estimate", "interval", "verdict", "reason"),
+        [
+            (
+                verdict.prediction,
+                None if verdict.estimate.value is None else f"{verdict.estimate.value:.3g}",
+                verdict.interval and f"[{verdict.interval.low:.3g}, {verdict.interval.high:.3g}]",
+                verdict.outcome,
+                verdict.reason,
+            )
+            for verdict in analysed.verdicts
+        ],
+        title="Controlled",
+    )
+    say(*analysed.summary, *(f"Written: {path}" for path in analysed.files), f"Page: {analysed.page}")

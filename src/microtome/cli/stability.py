@@ -164,19 +164,21 @@ def analyze(
         raise UserError(
             f"expected no priority but 1 with --legacy, which stands for analyze_priority1.py; got {priority}"
         )
+    number = priority or 1
+    filters = {
+        "use_absolute": use_absolute,
+        "filter_method": filter_method,
+        "filter_metric": filter_metric,
+        "iqr_multiplier": filter_iqr_multiplier,
+        "zscore_threshold": filter_zscore_threshold,
+    }
+    names = {1: models, 2: treatments, 3: optimizers, 4: precisions}.get(number)
     done = originals.analyse_stability(
-        priority or 1,
+        number,
         results_dir,
         output_dir,
-        models=models,
         model=model,
-        treatments=treatments,
-        optimizers=optimizers,
-        precisions=precisions,
-        use_absolute=use_absolute,
-        filter_method=filter_method,
-        filter_metric=filter_metric,
-        filter_iqr_multiplier=filter_iqr_multiplier,
-        filter_zscore_threshold=filter_zscore_threshold,
+        names=names or None,
+        **(filters if number == 1 else {}),
     )
     print_analysis(done)

@@ -148,5 +148,11 @@ class Stability(Study):
         """Write what is finished as the original's folders."""
         return orchestrate.export(self, config, store, folder)
 
+    def analyse_records(self, priority: int, results: Path, output: Path, **options: Any) -> Any:
+        """Analyse folders of published runs both ways, and write tables, plots and a page."""
+        from microtome.studies.stability.records.analysis import analyse
+
+        return analyse(priority, results, output, **options)
+
 
 STUDY = Stability()

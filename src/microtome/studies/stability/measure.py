@@ -15,6 +15,7 @@ from microtome.lab.seeds import stream
 from microtome.lab.study import Bench, Measurement, Unit
 from microtome.measure.curvature import NullSpace
 from microtome.models import Model, fingerprint
+from microtome.models.load import device_of
 from microtome.models.quantized import load_in
 from microtome.studies.stability import before, trained
 from microtome.studies.stability.catalyst import decades, share, top_directions
@@ -22,6 +23,7 @@ from microtome.studies.stability.collapse import plant_collapse
 from microtome.studies.stability.config import StabilityConfig
 from microtome.studies.stability.damage import Damage, damage
 from microtome.studies.stability.inputs import texts
+from microtome.studies.stability.published_run import precision_of, published_run
 from microtome.studies.stability.search import search
 from microtome.studies.stability.treatments import arrays, inputs, random_tokens
 
@@ -165,12 +167,12 @@ class StabilityBench(Bench):
         return trained.healing(self, spec, *given)
 
     def _published(self, spec: Mapping[str, Any]) -> Measurement:
-        from microtome.studies.stability.published_run import published_run
-
-        precision = {"fp16": "float32", "8bit": "int8", "4bit": "fp4"}[spec["precision"]]
+        precision = precision_of(spec["precision"], device_of(self.config.device).type)
         model = self.model(spec, precision)
-        self._loaded = None  # it is changed for good
-        row, record = published_run(model, spec, self.config)
+        text = None
+        if spec["healing_steps"]:
+            text = torch.from_numpy(self.texts(model.reference)[0].tokens.astype(np.int64))
+        row, record = published_run(model, spec, text)
         return Measurement(rows([{"table": "published", **row, "record": json.dumps(record)}]))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from microtome.studies.stability.config import StabilityConfig
 
 if TYPE_CHECKING:
     from microtome.lab.study import Study, Unit
+    from microtome.studies.stability.records.run import Record
 
 PYTHIA = "EleutherAI/pythia-"
 SIZES = ("70m", "160m", "410m", "1b", "1.4b", "2.8b")
@@ -103,40 +105,40 @@ def export(study: Study, config: StabilityConfig, store: Path | str, folder: Pat
     done, _ = intact_units(layout.folder, list(units))
     written: dict[str, list[Any]] = {}
     for identity in done:
-        stored = _stored(unpack(layout.folder.unit(identity)).rows)
+        place = layout.folder.unit(identity)
+        stored = json.loads(unpack(place).rows["record"][0])
+        at = datetime.fromtimestamp((place / "unit.json").stat().st_mtime).isoformat()
+        stored["lines"] = [{"step": line["step"], "timestamp": at, **line} for line in stored["lines"]]
         record = _record(config, units[identity], stored, folder)
-        write_run(record, folder)
+        write_run(folder, record)
         written.setdefault(record.key, []).append(record)
     for records in written.values():
-        write_aggregate(records, folder)
+        write_aggregate(folder, records)
     return [record.folder for records in written.values() for record in records]
 
 
-def _stored(rows: Any) -> Mapping[str, Any]:
-    """Return what a published unit keeps for its folder: ``config``, ``lines`` and, of healing, ``summary``."""
-    return json.loads(rows["record"][0])
+def _record(config: StabilityConfig, unit: Unit, stored: Mapping[str, Any], folder: Path) -> Record:
+    from microtome.studies.stability.records.run import Record, label, parse
+    from microtome.studies.stability.records.write import name
 
-
-def _record(config: StabilityConfig, unit: Unit, stored: Mapping[str, Any], folder: Path) -> Any:
-    from microtome.studies.stability.records.run import Record
-
-    (label,) = config.labels
+    (model,) = config.models
     spec = unit.spec
-    size = label.removeprefix("pythia-")
-    stem = f"pythia_{size}_{label}" if size != label else label
     number = spec["run"] - config.seed
-    suffix = [f"run{number:02d}"] * (config.runs > 1) + [spec["precision"]]
-    suffix += [spec["treatment"]] * (spec["treatment"] != "eigen_prion")
-    suffix += [spec["optimizer"]] * (spec["optimizer"] != "adamw")
-    name = "_".join((stem, *suffix))
+    treatment, optimizer = (
+        None if spec[key] == usual else spec[key]
+        for key, usual in (("treatment", "eigen_prion"), ("optimizer", "adamw"))
+    )
+    own = name(model, spec["precision"], number if config.runs > 1 else None, treatment, optimizer)
+    said = parse(own)
+    assert said is not None, own
     return Record(
-        folder / name,
-        model=label,
-        size=size,
+        folder / own,
+        model=label(model),
+        size=said.size,
         run=number,
         precision=spec["precision"],
         treatment=spec["treatment"],
-        optimizer=None if spec["optimizer"] == "adamw" else spec["optimizer"],
+        optimizer=optimizer,
         config=stored["config"],
         lines=tuple(stored["lines"]),
         summary=stored.get("summary"),
