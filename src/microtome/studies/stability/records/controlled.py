@@ -152,7 +152,7 @@ def select(
 
 def is_of(record: Record, model: str) -> bool:
     """Tell whether a run is of a model, given by its size or name."""
-    return label(model) in (record.size, record.model)
+    return bool({model, label(model)} & {record.size, record.model})
 
 
 def _copies(records: Iterable[Record]) -> Iterator[Record]:
@@ -203,9 +203,9 @@ def _healing(runs: Sequence[Record]) -> tuple[tuple[Cell, ...], list[Claim]]:
     damaged = [r for r in ordered if (y := damage_before(r)) is not None and y < 0]
     spared = [r for r in ordered if r not in damaged]
     cells = (
-        _healed("damage before healing", ordered, damage_before),
-        _healed("healing, where rank had been lost", damaged, healing_effect),
-        _healed("healing, where it had not", spared, healing_effect),
+        _healed("damage", ordered, damage_before),
+        _healed("healing of lost rank", damaged, healing_effect),
+        _healed("healing, none lost", spared, healing_effect),
     )
     said = [x for r in ordered if (x := (r.summary or {}).get("rank_recovery_pct")) is not None]
     return cells, [healing(ordered, cells[1], said)] if ordered else []

@@ -129,8 +129,9 @@ def _of(found: Controlled, name: str) -> Cell:
 def healed(found: Controlled) -> "Figure":
     """Draw damage and healing of every run, each on its own scale."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
-    picture = Figure(figsize=(7.6, 4.0), layout="constrained")
+    picture = Figure(figsize=(7.6, 4.6), layout="constrained")
     for axes, cells, label in zip(
         picture.subplots(2, 1),
         (found.cells[:1], found.cells[1:]),
@@ -146,5 +147,6 @@ def healed(found: Controlled) -> "Figure":
             _interval(axes, cell, place)
         axes.set_yticks(range(len(cells)), [_label(cell) for cell in cells])
         axes.set_ylim(len(cells) - 0.4, -0.6)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(label)
     return picture

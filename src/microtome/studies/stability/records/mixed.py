@@ -61,9 +61,10 @@ class Scaling:
         return tuple(said)
 
     def estimate(self, levels: Sequence[float]) -> Estimate:
-        """Return the slope with its intervals; no value where it has no error."""
+        """Return the slope with its intervals; no value where a claim takes more models, or nothing varies."""
         slope, n = self.slope, len(self.models)
-        if not slope.error > 0:
-            why = "no interval: a claim takes " + " and ".join(self.missing or ("models that differ",))
+        if self.missing or not slope.error > 0:
+            takes = f"a claim about size takes {' and '.join(self.missing)}"
+            why = takes if self.missing else "the models' means do not vary about the line"
             return Estimate.missing(why, n=n, unit="models", method=METHOD)
         return Estimate.with_intervals(slope.value, slope.interval, levels, n=n, unit="models", method=METHOD)
