@@ -191,6 +191,14 @@ def test_placebos_and_immunity() -> None:
     }
 
 
+def test_placebos_count_whatever_optimiser_they_name() -> None:
+    runs = [
+        *cell([-0.1, -0.2], size="410m"),
+        *cell([0.1, 0.2], size="410m", treatment="random_text", optimizer="sgd"),
+    ]
+    assert [len(each.values) for each in controlled(2, runs).cells] == [2, 2]
+
+
 def test_optimisers() -> None:
     runs = [
         *cell(-0.2 + RNG.normal(0, 0.01, 8), size="410m"),

@@ -11,8 +11,8 @@ HEALING = 5
 
 
 def optimizer_of(record: Record) -> str:
-    """Return the optimiser's name; the original names it only where it is under test."""
-    return record.optimizer or "adamw"
+    """Return the optimiser that a run counts under: placebos, all by SGD, under the attack's, as in the original."""
+    return (record.optimizer if record.treatment == "eigen_prion" else None) or "adamw"
 
 
 @dataclass(frozen=True)
