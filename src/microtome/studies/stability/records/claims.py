@@ -50,7 +50,8 @@ class Levels:
     def sizes(self, *names: str) -> list[np.ndarray]:
         """Return the signed reductions in per cent of some levels, to the digits that the original reads them with."""
         found = (
-            [round(r.reduction, 2) for r in self.published.get(name, ()) if r.reduction is not None] for name in names
+            [round(r.reduction, 2) for r in self.published.get(name, ()) if r.reduction is not None]
+            for name in names
         )
         return [np.array(values) for values in found]
 
