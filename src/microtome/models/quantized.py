@@ -58,8 +58,6 @@ def load_quantized(
     place = device_of(device)
     dtype = torch.float32 if place.type == "cpu" else torch.bfloat16
     anatomy, tokenizer = load_anatomy(reference), load_tokenizer(reference)
-    # It says at every product of an int8 layer that inputs are rounded, as the docstring does.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     reader: Any = AutoModelForCausalLM
     try:
         with quiet():
@@ -105,7 +103,10 @@ def load_in(reference: str, precision: str, *, device: str = "auto", attention: 
 
 
 def require(package: str) -> None:
-    """Check that a package of the extra ``quant`` is installed.
+    """Check that a package of the extra ``quant`` is installed, and have bitsandbytes say no more than errors.
+
+    It would say at every product of an int8 layer that inputs are rounded, and when peft imports it, which kernels it
+    did not find.
 
     Raises:
         UserError: If it is not.
@@ -115,6 +116,7 @@ def require(package: str) -> None:
             f"Expected the package '{package}', which is not installed. "
             "Install with `pip install 'microtome[quant]'`."
         )
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def _config(kind: Quantisation, dtype: torch.dtype) -> Any:
