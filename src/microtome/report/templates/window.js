@@ -33,12 +33,14 @@ const microtome = (() => {
     return element;
   }
 
+  const RAISED = { "-": "⁻", "+": "", ...Object.fromEntries([..."⁰¹²³⁴⁵⁶⁷⁸⁹"].map((sign, digit) => [digit, sign])) };
+
   // Write a number with three significant digits, the undefined as a dash, as the reports do.
   function number(x) {
     if (x === null || x === undefined) return "–";
     const size = Math.abs(x);
     const text = size >= 1000 ? x.toLocaleString("en", { maximumFractionDigits: 0 })
-      : size && size < 1e-4 ? x.toExponential(2).replace("e", " × 10^") : String(Number(x.toPrecision(3)));
+      : size && size < 1e-4 ? x.toExponential(2).replace(/e(.*)/, (_, power) => ` × 10${[...power].map(sign => RAISED[sign]).join("")}`) : String(Number(x.toPrecision(3)));
     return text.replaceAll("-", "−");
   }
   const shown = x => typeof x === "number" ? (Number.isInteger(x) ? String(x).replace("-", "−") : number(x)) : x === null ? "–" : String(x);

@@ -53,7 +53,8 @@
     const x = model.column(state.x), by = state.by ? model.column(state.by) : null, names = by ? by.distinct : [""];
     const numeric = x.kind !== "text", all = [...new Set(points.map(point => point.x))].sort((a, b) => x.distinct.indexOf(a) - x.distinct.indexOf(b));
     const span = [MARGIN.left, width - MARGIN.right], right = numeric ? all[all.length - 1] : all.length - 1, left = numeric ? all[0] : 0;
-    const across = value => { const v = numeric ? value : all.indexOf(value); return right === left ? (span[0] + span[1]) / 2 : span[0] + 8 + (span[1] - span[0] - 16) * (v - left) / (right - left); };
+    const inset = numeric ? 8 : (span[1] - span[0]) / (2 * all.length); // words have room on both sides
+    const across = value => { const v = numeric ? value : all.indexOf(value); return right === left ? (span[0] + span[1]) / 2 : span[0] + inset + (span[1] - span[0] - 2 * inset) * (v - left) / (right - left); };
     const up = y => HEIGHT - MARGIN.bottom - (HEIGHT - MARGIN.bottom - MARGIN.top) * (y - range[0]) / (range[1] - range[0]);
     const hidden = state.hidden, marks = [];
     const series = names.map((line, i) => {

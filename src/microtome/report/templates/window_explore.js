@@ -14,9 +14,10 @@
     let models = [], state = {};
 
     async function open(table) {
+      rows.replaceChildren();
       charts.replaceChildren(h("p", { class: "quiet" }, "Reading …"));
       try { models = (await Promise.all(runs.map(run => load(`${name(run)}/tables/${table}`)))).map(microtome.model); } catch (error) {
-        legend.replaceChildren(), rows.replaceChildren(), note.replaceChildren();
+        legend.replaceChildren(), note.replaceChildren();
         charts.replaceChildren(h("p", { class: "note" }, error.message));
         models = [];
         offer({ table });
@@ -24,6 +25,8 @@
       }
       const first = microtome.firstView(models[0]);
       state = { table, ...first, hidden: new Set(), picks: Object.fromEntries(models[0].axes.map(axis => [axis.name, microtome.firstPick(axis)])) };
+      // Rows of several kinds of unit share few columns: what is picked first may hold nothing to draw.
+      if (state.view !== "table" && !microtome.extent(microtome.points(models[0], state))) state.view = "table";
       offer(state);
       draw();
     }
@@ -62,6 +65,7 @@
       state.hidden.clear();
     }
 
+    const heading = () => `${state.measure} by ${state.x}${state.view === "map" ? ` and ${state.by}` : ""}`;
     function draw(keep) {
       const model = models[0];
       note.textContent = models.some(it => it.rows > it.shown) ? `The first ${model.shown.toLocaleString("en")} of ${model.rows.toLocaleString("en")} rows are drawn; the files hold all.` : "";
@@ -71,7 +75,7 @@
       const seen = all.filter(point => !state.hidden.has(String(point.line)));
       if (!microtome.extent(seen)) { charts.append(h("p", { class: "quiet" }, "Nothing is defined here.")); }
       else {
-        const boxes = runs.map(run => h("div", { class: "chart" }, h("h3", {}, runs.length > 1 ? [h("code", {}, run.id), " · "] : null, state.measure, " by ", state.x)));
+        const boxes = runs.map(run => h("div", { class: "chart" }, h("h3", {}, runs.length > 1 ? [h("code", {}, run.id), " · "] : null, heading())));
         charts.append(...boxes); // all, before any is drawn: how many there are decides their width
         models.forEach((it, i) => chart(boxes[i], it, points[i], seen, runs[i]));
       }

@@ -26,18 +26,23 @@
     const width = Math.max(260, place.clientWidth - 26);
     const [columns, lines] = [model.column(state.x).distinct, model.column(state.by).distinct];
     const longest = Math.max(...lines.map(line => shown(line).length));
-    const left = Math.min(40 + 6 * longest, 130), top = 8, bottom = 44, size = Math.min((width - left - 8) / columns.length, 54);
+    const left = Math.min(40 + 6 * longest, 130), top = 8, size = Math.min((width - left - 8) / columns.length, 54);
+    const words = Math.min(14, Math.max(...columns.map(column => shown(column).length))), tilted = model.column(state.x).kind === "text" && words * 6.5 > size;
+    const bottom = tilted ? 34 + 5.5 * words : 44;
     const down = Math.max(Math.min(size, 34, 460 / lines.length), 7), height = top + down * lines.length + bottom;
     const marks = points.map(point => {
       const [i, j] = [columns.indexOf(point.x), lines.indexOf(point.line)];
       return { i, j, at: [left + size * (i + 0.5), top + down * (j + 0.5)], point };
     });
     const ring = svg("rect", { class: "here", width: size, height: down, visibility: "hidden" });
-    const every = Math.max(1, Math.ceil(12 / down)), across = Math.max(1, Math.ceil(30 / size)), cut = text => text.length > 14 ? `${text.slice(0, 13)}…` : text;
+    const every = Math.max(1, Math.ceil(12 / down)), across = Math.max(1, Math.ceil((tilted ? 15 : 30) / size)), cut = text => text.length > 14 ? `${text.slice(0, 13)}…` : text;
     const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, height, tabindex: 0, role: "application", "aria-roledescription": "heat map", "aria-label": `${label}. Arrow keys move from cell to cell, Enter shows its rows.` },
       marks.map(({ at, point }) => svg("rect", { x: (at[0] - size / 2).toFixed(2), y: (at[1] - down / 2).toFixed(2), width: size, height: down, fill: point.y === null ? "none" : colours.of(point.y), stroke: "var(--card)", "stroke-width": 0.6 })),
       lines.map((line, j) => j % every ? null : svg("text", { x: left - 6, y: top + down * (j + 0.5) + 4, "text-anchor": "end" }, cut(shown(line)))),
-      columns.map((column, i) => i % across ? null : svg("text", { x: left + size * (i + 0.5), y: height - bottom + 16, "text-anchor": "middle" }, shown(column).slice(0, Math.max(3, Math.floor(across * size / 6.5))))),
+      columns.map((column, i) => {
+        const [x, y] = [left + size * (i + 0.5), height - bottom + (tilted ? 12 : 16)];
+        return i % across ? null : svg("text", tilted ? { x: x + 4, y, "text-anchor": "end", transform: `rotate(-55 ${x + 4} ${y})` } : { x, y, "text-anchor": "middle" }, cut(shown(column)));
+      }),
       svg("text", { class: "label", x: left + size * columns.length / 2, y: height - 6, "text-anchor": "middle" }, state.x),
       svg("text", { class: "label", x: 12, y: top + down * lines.length / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${top + down * lines.length / 2})` }, state.by), ring);
     place.append(picture, h("div", { class: "scale" }, number(colours.ends[0]),

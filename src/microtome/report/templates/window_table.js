@@ -30,7 +30,7 @@
   microtome.firstView = model => {
     const of = (...names) => names.map(name => model.axes.find(axis => axis.name === name)).find(Boolean);
     const pair = model.axes.filter(axis => axis.paired), layer = of("layer"), head = of("head");
-    const first = of(...AXES) || model.axes.find(axis => axis.kind !== "text") || model.axes[0];
+    const first = of(...AXES) || model.axes.find(axis => axis.kind === "text") || model.axes[0];
     const measure = model.measures.find(it => it.kind === "number") || model.measures[0];
     if (!measure || !first) return { view: "table", measure: measure?.name, x: first?.name, by: "" };
     if (pair.length === 2) return { view: "map", measure: measure.name, x: pair[1].name, by: pair[0].name };
