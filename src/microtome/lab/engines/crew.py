@@ -43,7 +43,7 @@ class Crew:
         resources: what each worker reserves.
         folder: where the store keeps a unit's files.
         shared_store: whether the workers read and write there themselves.
-        retries: how many workers in turn may be lost before one is ready, beyond the first.
+        retries: how many workers in turn that are lost before they are ready get a successor.
         tell: receives messages that a user should see.
     """
 
@@ -107,7 +107,7 @@ class Crew:
 
         Raises:
             UserError: what the bench or a unit raised as the user's mistake.
-            RunFailure: when a bench could not be opened, or workers are lost one after another before they are ready.
+            RunFailure: when a bench could not be opened, or no worker is left.
         """
         import ray
         from ray.exceptions import RayError
@@ -152,20 +152,24 @@ class Crew:
 
         ray.kill(worker.actor)  # it may live on where it cannot be reached
         self._workers.remove(worker)
-        if worker.unit is None:
-            self._lost_at_the_door += 1
-            if self._lost_at_the_door > self._retries:
-                raise RunFailure(
-                    f"{self._lost_at_the_door} workers in turn were lost before they were ready; the last: {reason}. "
-                    "Each worker needs memory for its own copy of the model, and the same packages as this process"
-                )
+        if worker.unit:
+            self.hire(1)
+            loss = f"its worker was lost: {reason}"
+            return worker.unit, Failed(worker.unit.id, loss, f"{loss}\n")
+        self._lost_at_the_door += 1
+        if self._lost_at_the_door <= self._retries:
             self._tell(f"a worker was lost before it was ready: {reason}; another takes its place")
-        self.hire(1)
-        if worker.unit is None:
-            return None
-        return worker.unit, Failed(
-            worker.unit.id, f"its worker was lost: {reason}", f"its worker was lost: {reason}\n"
-        )
+            self.hire(1)
+        elif self._workers:
+            self._tell(
+                f"a worker was lost before it was ready: {reason}; {len(self._workers)} go on without it"
+            )
+        else:
+            raise RunFailure(
+                f"{self._lost_at_the_door} workers in turn were lost before they were ready; the last: {reason}. "
+                "Each needs memory for its own copy of the model, and the same packages as this process"
+            )
+        return None
 
     def _explain_waiting(self) -> None:
         if self._told or any(worker.opened for worker in self._workers):
