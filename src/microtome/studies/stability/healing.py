@@ -1,0 +1,108 @@
+"""Healing as the original does it: the attacked model is tuned on ordinary text, and measured on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import cycle, islice
+from typing import TYPE_CHECKING, Any
+
+from jaxtyping import Int
+from torch import Tensor
+
+from microtome.studies.stability.published_catalyst import twice_shifted
+from microtome.studies.stability.published_damage import as_published
+from microtome.studies.stability.records.run import Line
+from microtome.studies.stability.records.write import EVERY, Clock, line, prefixed
+from microtome.train.finetune.tune import tune
+
+if TYPE_CHECKING:
+    from microtome.models import Model
+    from microtome.studies.stability.published_attack import Attacked
+
+
+@dataclass(frozen=True, eq=False)
+class Healed:
+    """What healing came to."""
+
+    points: list[dict[str, Any]]
+    """The values of each line: ``step``, ``effective_rank``, ``perplexity``, ``spectral_gap``, ``loss`` and
+    ``recovery_pct``; None where there is none."""
+    summary: dict[str, Any]
+    """That of ``healing_summary.json``."""
+
+    def lines(self, clock: Clock = datetime.now) -> list[Line]:
+        """Return the lines of the original's ``metrics.jsonl``."""
+        return [line(point["step"], prefixed("healing", point), clock) for point in self.points]
+
+
+def heal(
+    model: Model,
+    attacked: Attacked,
+    text: Int[Tensor, "n T"],
+    steps: int = 500,
+    learning_rate: float = 1e-5,
+    optimizer: str = "sgd",
+    every: int = EVERY,
+) -> Healed:
+    """Tune an attacked model on text, and measure it before every tenth step and at the end.
+
+    Defaults are the original's. Labels are shifted twice, as in the attack, and a line's loss is that of the step
+    before it; the first has none. Two things differ from the original: a recovery is not cut to 0-100 %, and is None,
+    not 0, where no rank had been lost; and the sentences that rank is measured on are padded, as everywhere else.
+
+    Args:
+        model: As :func:`attack` left it; its update goes on, and is undone by the same ``restore``.
+        attacked: What :func:`attack` returned.
+        text: Sequences of at least 3 tokens, one for each step in turn.
+        steps: Of healing.
+        learning_rate: The same at all steps.
+        optimizer: ``sgd``, ``adamw`` or ``adafactor``, each truly what it is called.
+        every: Steps between measurements.
+    """
+    original, collapsed = attacked.baseline, attacked.post
+    ranks = original["effective_rank"], collapsed["effective_rank"]
+    points: list[dict[str, Any]] = []
+
+    def see(step: int, loss: float | None, measured: dict[str, Any]) -> None:
+        kept = {name: measured[name] for name in ("effective_rank", "perplexity", "spectral_gap")}
+        points.append(
+            {"step": step, **kept, "loss": loss, "recovery_pct": recovery(kept["effective_rank"], *ranks)}
+        )
+
+    def on_step(step: int, loss: float) -> None:
+        if (step + 1) % every == 0 and step + 1 < steps:
+            see(step + 1, loss, as_published(model))
+
+    see(0, None, collapsed)
+    tune(
+        model,
+        map(twice_shifted, islice(cycle(text), steps)),
+        steps=steps,
+        method=attacked.update,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        on_step=on_step,
+    )
+    return Healed(points, summary(original, collapsed, as_published(model)))
+
+
+def summary(original: dict[str, Any], collapsed: dict[str, Any], final: dict[str, Any]) -> dict[str, Any]:
+    """Return the original's summary of a model before the attack, after it, and after healing."""
+    ranks = [one["effective_rank"] for one in (final, original, collapsed)]
+    before, after = collapsed["perplexity"], final["perplexity"]
+    return {
+        "rank_recovery_pct": recovery(*ranks),
+        "ppl_improvement_pct": 100 * (before - after) / before,
+        "final_effective_rank": ranks[0],
+        "final_perplexity": after,
+        "original_rank": ranks[1],
+        "collapsed_rank": ranks[2],
+        "original_perplexity": original["perplexity"],
+        "collapsed_perplexity": before,
+    }
+
+
+def recovery(rank: float, original: float, collapsed: float) -> float | None:
+    """Return ``100 (R - R_c) / (R_o - R_c)``, in per cent of the rank that was lost; None where none was."""
+    return 100 * (rank - collapsed) / (original - collapsed) if collapsed < original else None
