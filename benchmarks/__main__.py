@@ -8,7 +8,7 @@ from importlib import import_module
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 warnings.filterwarnings("ignore")
 
-NAMES = ("capture", "spectra", "entropy", "universality", "training", "bands", "curvature")
+NAMES = ("capture", "spectra", "entropy", "universality", "training", "bands", "curvature", "engines")
 
 
 def main() -> None:
