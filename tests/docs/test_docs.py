@@ -140,10 +140,15 @@ def small(store: Path, twelve_layers: Path, monkeypatch: pytest.MonkeyPatch) -> 
         store: Any = "",
         workers: int = 1,
         threads: Any = None,
+        engine: str = "local",
+        address: str | None = None,
+        shared_store: bool = False,
+        retries: int | None = None,
         again: bool = False,
         command: str = "",
         **options: Any,
     ) -> Run:
+        assert engine == "ray" or not (address or shared_store or retries)
         check(study, **options)
         return of_study[study]
 
@@ -207,7 +212,9 @@ def test_command_lines_are_right(
         case ["source", place]:
             assert place == ".venv/bin/activate"
         case ["pip", "install", *rest]:
-            assert rest == ["."] or " ".join(words) == EMBEDDED[0].remedy
+            assert rest in (["."], ["microtome[ray]"]) or " ".join(words) == EMBEDDED[0].remedy
+        case ["ray", "start", "--head", "--port", port] | ["ray", "start", "--address", port]:
+            assert port.removeprefix("HOST:") == "6379"
         case ["microtome", *rest] | ["torchrun", "--nproc-per-node", "2", "-m", "microtome.cli", *rest]:
             (Path.cwd() / "study.toml").write_text("\n".join(b.text for b in BLOCKS if b.language == "toml"))
             runs = {"RUN": small[0].id, "OTHER": small[1].id}
