@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from microtome.base.errors import UserError, did_you_mean
@@ -76,10 +78,12 @@ def load_quantized(
             "See whether load_model reads it, or update bitsandbytes."
         ) from error
     for layer in module.modules():
-        # On some processors, the first pass would repack 4-bit weights for good, round their scales to bfloat16 and
-        # use a product that has no gradient.
-        if hasattr(layer, "support_avx512bf16_for_cpu"):
+        if place.type == "cpu" and hasattr(getattr(layer, "weight", None), "quant_state"):
+            # On some processors, the first pass would repack 4-bit weights for good, round their scales to bfloat16
+            # and use a product that has no gradient.
             layer.support_avx512bf16_for_cpu = False
+            if layer.in_features % layer.weight.quant_state.blocksize:
+                layer.forward = partial(_product, layer)
     module.requires_grad_(False).eval()
     name = str(dtype).removeprefix("torch.")
     return Model(reference, module, tokenizer, anatomy, fingerprint(reference), name, str(place), attention)
@@ -117,6 +121,30 @@ def require(package: str) -> None:
             "Install with `pip install 'microtome[quant]'`."
         )
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+
+def dequantised(layer: Any) -> torch.Tensor:
+    """Return the weights that a layer computes with, ``[out, in]``, whether they are quantised or not."""
+    import torch
+
+    weight = layer.weight
+    if getattr(weight, "quant_state", None) is not None:
+        from bitsandbytes.functional import dequantize_4bit
+
+        # As one row: the CPU's kernel is wrong on rows that do not end with a block (bitsandbytes 0.50).
+        state = copy(weight.quant_state)
+        shape, state.shape = state.shape, torch.Size([state.shape.numel()])
+        return dequantize_4bit(weight.data, state).view(shape)
+    if weight.dtype == torch.int8:
+        scales = weight.SCB if layer.state.SCB is None else layer.state.SCB
+        return weight.data * (scales[:, None] / 127)
+    return weight.detach()
+
+
+def _product(layer: Any, x: torch.Tensor) -> torch.Tensor:
+    from torch.nn.functional import linear
+
+    return linear(x, dequantised(layer).to(x.dtype), layer.bias)
 
 
 def _config(kind: Quantisation, dtype: torch.dtype) -> Any:

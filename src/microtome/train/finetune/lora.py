@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from microtome.base.errors import UserError
 from microtome.models.anatomy import Anatomy
 from microtome.models.load import Model
-from microtome.models.quantized import require
+from microtome.models.quantized import dequantised, require
 from microtome.train.finetune.updates import Norms, Update, frobenius
 
 NAME = "default"
@@ -74,6 +74,7 @@ class Lora(Update):
             fan_in_fan_out=isinstance(self._module.get_submodule(paths[0]), Conv1D),
         )
         inject_adapter_in_model(config, self._module, NAME)
+        self._module.eval()
         self._layers: dict[str, Any] = {path: self._module.get_submodule(path) for path in paths}
         self.parameters = [p for layer in self._layers.values() for p in _factors(layer)]
         for parameter in self.parameters:
@@ -93,10 +94,8 @@ class Lora(Update):
 
     def sizes(self) -> Norms:
         """Return ``|W|_F`` of each adapted weight, of a quantised one as it is dequantised."""
-        from peft.utils.integrations import dequantize_module_weight
-
         return {
-            f"{path}.weight": frobenius(dequantize_module_weight(layer.get_base_layer()).detach())
+            f"{path}.weight": frobenius(dequantised(layer.get_base_layer()))
             for path, layer in self._layers.items()
         }
 
@@ -104,6 +103,7 @@ class Lora(Update):
         """Take the adapters away."""
         for path, layer in self._layers.items():
             self._module.set_submodule(path, layer.get_base_layer())
+        self._module.__dict__.pop("peft_config", None)  # with it, adapters could not be added again
 
     @torch.no_grad()
     def _scale(self, norms: Mapping[str, float]) -> Norms:
