@@ -18,6 +18,7 @@ from microtome.models import Model, fingerprint
 from microtome.models.load import device_of
 from microtome.models.quantized import load_in
 from microtome.studies.stability import before, trained
+from microtome.studies.stability.arms import TREATMENTS
 from microtome.studies.stability.catalyst import decades, share, top_directions
 from microtome.studies.stability.collapse import plant_collapse
 from microtome.studies.stability.config import StabilityConfig
@@ -123,7 +124,7 @@ class StabilityBench(Bench):
             model, outside, start, config.checks, stream(run, "search"), blocks=config.curvature_blocks
         )
         made = inputs(
-            config.treatments, found.tokens, start, model, text, stream(run, "treatments"), config.steps
+            TREATMENTS, found.tokens, start, model, text, stream(run, "treatments"), config.steps
         )
         shares = []
         for name, one in made.items():

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from microtome.studies.stability.arms import QUANTISED, cell_parts, parts
+from microtome.studies.stability.arms import QUANTISED, TREATMENTS, cell_parts, parts
 from microtome.studies.stability.config import StabilityConfig
 from microtome.studies.stability.data import Data, frame
 from microtome.studies.stability.plan import arms, run_seeds
@@ -153,7 +153,7 @@ def _inputs(config: StabilityConfig) -> list[dict[str, object]]:
         {"treatment": treatment, "share": 0.99 if treatment == "optimised" else 0.9,
          "decades": 2.0 if treatment == "optimised" else 1.0, "loss": 8.0,
          "changed": 0.5 if treatment == "optimised" else 0.0, "swaps": 12, "certified": config.directions}
-        for treatment in config.treatments
+        for treatment in TREATMENTS
         if treatment not in ("isotropic", "noop")
     ]  # fmt: skip
 

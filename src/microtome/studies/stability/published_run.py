@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from microtome.studies.stability.arms import QUANTISED
-from microtome.studies.stability.healing import heal
 from microtome.studies.stability.published_attack import Attacked, attack
 
 if TYPE_CHECKING:
@@ -45,6 +44,8 @@ def published_run(
         lines = done.lines(lambda: EPOCH)
         record: dict[str, Any] = {"config": settings(model, spec, done)}
         if text is not None:
+            from microtome.studies.stability.healing import heal
+
             healed = heal(model, text, done.baseline, done.post, steps=spec["healing_steps"])
             lines += healed.lines(lambda: EPOCH)
             record |= {"summary": healed.summary}

@@ -63,7 +63,12 @@ def arm(bench: StabilityBench, spec: Mapping[str, Any], *given: Measurement) -> 
                 missed = update.isotropic(target, stream(spec["run"], "isotropic", spec["tuning"]))
             else:
                 missed = update.rescale(target)
-            extra = losses | {"dose": "matched", "mismatch": max(missed.values())}
+            moved = [name for name, norm in update.norms().items() if norm > 0]
+            extra = losses | {"dose": "matched", "mismatch": max(missed[name] for name in moved)}
+            if len(moved) < len(missed):
+                extra["note"] = (
+                    f"{len(missed) - len(moved)} tensors that the input does not move are left as they are"
+                )
             found += _measured(bench, model, update, baseline, extra)
     return Measurement(rows(found), {"norms": np.array(list(norms.values()))})
 
