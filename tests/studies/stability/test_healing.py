@@ -33,7 +33,20 @@ SUMMARY = [
 def healed(loaded):
     model = copied(loaded("gpt_neox"))
     attacked = attack(model, steps=3, length=12, learning_rate=1e-2)
-    return model, attacked, heal(model, attacked, TEXT, steps=12, learning_rate=1e-3, every=5)
+    return (
+        model,
+        attacked,
+        heal(
+            model,
+            TEXT,
+            attacked.baseline,
+            attacked.post,
+            update=attacked.update,
+            steps=12,
+            learning_rate=1e-3,
+            every=5,
+        ),
+    )
 
 
 def test_lines_and_summary_are_the_originals(healed):
@@ -47,6 +60,7 @@ def test_lines_and_summary_are_the_originals(healed):
     assert lines[0]["healing_loss"] is None
     assert np.isfinite([line["healing_loss"] for line in lines[1:]]).all()
     assert list(found.summary) == SUMMARY
+    assert found.settings["num_healing_steps"] == 12
     assert found.summary["final_perplexity"] == as_published(model)["perplexity"]
     assert found.summary["original_rank"] == attacked.baseline["effective_rank"]
 
@@ -54,7 +68,7 @@ def test_lines_and_summary_are_the_originals(healed):
 def test_a_step_of_healing_is_gradient_descent_on_twice_shifted_text(loaded):
     ours, theirs = (copied(loaded("gpt_neox")) for _ in range(2))
     attacked = attack(ours, "random_tokens", steps=1, length=12, learning_rate=0.0)
-    heal(ours, attacked, TEXT, steps=1, learning_rate=1e-2)
+    heal(ours, TEXT, attacked.baseline, attacked.post, steps=1, learning_rate=1e-2)
     parameters = list(theirs.module.requires_grad_(True).parameters())
     logs = theirs.module(TEXT[:1, :-1]).logits[0].log_softmax(-1)
     loss = -torch.stack([logs[t, TEXT[0, t + 2]] for t in range(10)]).mean()
@@ -67,7 +81,7 @@ def test_a_step_of_healing_is_gradient_descent_on_twice_shifted_text(loaded):
 def test_attack_and_healing_are_undone_together(loaded):
     model = copied(loaded("gpt_neox"))
     attacked = attack(model, "random_tokens", steps=1, length=12)
-    heal(model, attacked, TEXT, steps=1)
+    heal(model, TEXT, attacked.baseline, attacked.post, steps=1)
     attacked.update.restore()
     for a, b in zip(model.module.parameters(), loaded("gpt_neox").module.parameters(), strict=True):
         assert torch.equal(a, b)

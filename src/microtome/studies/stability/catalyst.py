@@ -54,7 +54,7 @@ def top_directions(
         differentiable(chosen),
         Hessian(lambda: model.module(input_ids=text, labels=text).loss, chosen) as hessian,
     ):
-        found = lanczos(torch.enable_grad()(hessian), random_signs(hessian, rng), steps, k, basis_dtype)
+        found = lanczos(hessian, random_signs(hessian, rng), steps, k, basis_dtype)
     return NullSpace(found.vectors, found.values, found.residuals).certified(CERTAIN)
 
 

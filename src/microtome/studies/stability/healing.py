@@ -18,7 +18,7 @@ from microtome.train.finetune.tune import tune
 
 if TYPE_CHECKING:
     from microtome.models import Model
-    from microtome.studies.stability.published_attack import Attacked
+    from microtome.train.finetune.updates import Update
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +30,8 @@ class Healed:
     ``recovery_pct``; None where there is none."""
     summary: dict[str, Any]
     """That of ``healing_summary.json``."""
+    settings: dict[str, Any]
+    """Those of healing in ``config.json``."""
 
     def lines(self, clock: Clock = datetime.now) -> list[Line]:
         """Return the lines of the original's ``metrics.jsonl``."""
@@ -38,29 +40,33 @@ class Healed:
 
 def heal(
     model: Model,
-    attacked: Attacked,
     text: Int[Tensor, "n T"],
+    original: dict[str, Any],
+    collapsed: dict[str, Any],
+    *,
+    update: Update | None = None,
     steps: int = 500,
     learning_rate: float = 1e-5,
     optimizer: str = "sgd",
     every: int = EVERY,
 ) -> Healed:
-    """Tune an attacked model on text, and measure it before every tenth step and at the end.
+    """Tune an attacked model in place on text, and measure it before every tenth step and at the end.
 
     Defaults are the original's. Labels are shifted twice, as in the attack, and a line's loss is that of the step
     before it; the first has none. Two things differ from the original: a recovery is not cut to 0-100 %, and is None,
     not 0, where no rank had been lost; and the sentences that rank is measured on are padded, as everywhere else.
 
     Args:
-        model: As :func:`attack` left it; its update goes on, and is undone by the same ``restore``.
-        attacked: What :func:`attack` returned.
+        model: As :func:`attack` left it.
         text: Sequences of at least 3 tokens, one for each step in turn.
+        original: As :func:`as_published`, before the attack.
+        collapsed: The same after it.
+        update: That of the attack, to go on with; ``None``: all weights are tuned.
         steps: Of healing.
         learning_rate: The same at all steps.
         optimizer: ``sgd``, ``adamw`` or ``adafactor``, each truly what it is called.
         every: Steps between measurements.
     """
-    original, collapsed = attacked.baseline, attacked.post
     ranks = original["effective_rank"], collapsed["effective_rank"]
     points: list[dict[str, Any]] = []
 
@@ -79,12 +85,19 @@ def heal(
         model,
         map(twice_shifted, islice(cycle(text), steps)),
         steps=steps,
-        method=attacked.update,
+        method="full" if update is None else update,
         optimizer=optimizer,
         learning_rate=learning_rate,
         on_step=on_step,
     )
-    return Healed(points, summary(original, collapsed, as_published(model)))
+    settings = {
+        "num_healing_steps": steps,
+        "healing_learning_rate": learning_rate,
+        "healing_optimizer": optimizer,
+        "measurement_interval": every,
+        "num_training_samples": len(text),
+    }
+    return Healed(points, summary(original, collapsed, as_published(model)), settings)
 
 
 def summary(original: dict[str, Any], collapsed: dict[str, Any], final: dict[str, Any]) -> dict[str, Any]:
