@@ -45,7 +45,7 @@ def test_a_summary_says_what_the_run_says(tmp_path: Path) -> None:
     assert found.given == {"shift": 2.0}
     for summary, verdict in zip(found.verdicts, run.verdicts, strict=True):
         assert verdict.interval is not None
-        assert summary.model_dump() == {
+        assert summary._asdict() == {
             "prediction": verdict.prediction,
             "outcome": verdict.outcome,
             "value": verdict.estimate.value,

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -26,7 +26,7 @@ UNFINISHED = ("measuring", "analysing")
 Stamp = tuple[int, ...]
 
 
-class Decided(Frozen):
+class Decided(NamedTuple):
     """What one prediction of a run came to."""
 
     prediction: str

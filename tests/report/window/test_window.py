@@ -78,6 +78,12 @@ def test_a_run_opens_by_a_click_and_its_values_by_hovering(page: Page, base: str
     over_map(page, row=2, column=3, click=True)
     assert readout(page) == "layer 3 · head 2: value 32"
     assert "The row behind layer 3 · head 2: value 32" in page.text()
+    page.choose("Show as", "lines")
+    page.choose("Along", "head")
+    page.choose("Lines", "arm")
+    page.choose("layer", "4")
+    page.hover(".chart circle:nth-of-type(2)")
+    assert readout(page) == "head 1 · arm control: value −41"
 
 
 def test_a_layer_sweep_is_read_by_hovering_and_an_arm_is_hidden(

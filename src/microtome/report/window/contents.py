@@ -31,7 +31,7 @@ def _line(summary: Summary) -> dict[str, Any]:
         "created": summary.created,
         "models": summary.models,
         "given": [(name.replace("_", "-"), words.shown(value)) for name, value in summary.given.items()],
-        "verdicts": [(v.prediction, v.outcome, v.value, v.low, v.high) for v in summary.verdicts],
+        "verdicts": summary.verdicts,
         "problem": summary.problem,
     }
 
