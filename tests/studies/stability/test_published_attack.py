@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from microtome.base.errors import UserError
+from microtome.models.quantized import load_quantized
 from microtome.studies.stability.published_attack import attack, control_inputs, published_rate
 from microtome.studies.stability.published_damage import SENTENCES, as_published, rank_on
 from tests.studies.stability.conftest import copied, embedding
@@ -71,6 +72,22 @@ def test_one_step_of_the_attack_is_adafactors_on_twice_shifted_labels(loaded):
     optimizer.step()
     for a, b in zip(ours.module.parameters(), module.parameters(), strict=True):
         torch.testing.assert_close(a, b.detach(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("precision", "kind"), [("8bit", "int8"), ("4bit", "fp4")])
+def test_a_quantised_model_is_tuned_by_adapters_whose_dropout_no_measurement_sees(
+    tiny_model, precision, kind
+):
+    model = load_quantized(str(tiny_model("gpt_neox")), kind, device="cpu")
+    before = {name: one.clone() for name, one in model.module.named_parameters()}
+    done = attack(model, precision=precision, steps=3, length=16, learning_rate=1e-2)
+    assert done.catalyst is not None
+    assert done.points[-1].effective_rank == rank_on(model, done.catalyst.tokens)
+    assert done.post["effective_rank"] != done.baseline["effective_rank"]
+    done.update.restore()
+    after = dict(model.module.named_parameters())
+    assert list(after) == list(before)
+    assert all(torch.equal(one, before[name]) for name, one in after.items())
 
 
 @pytest.mark.parametrize("treatment", ["gaussian_noise", "random_text", "random_tokens"])
