@@ -144,7 +144,8 @@ def attack_memory(
         masters=4 * shape.parameters if method == "full" and precision == "float16" else 0,
         optimizer=_state(optimizer, trained),
         step=step,
-        activations=kept + 2 * tokens * d * width,  # the final norm's input and output
+        # Beside the layers: the final norm's input and output, and of LoRA one MLP's input that is being widened.
+        activations=kept + 2 * tokens * d * width + lora * 4 * 4 * tokens * d,
         logits=tokens * shape.vocabulary * (8 + 2 * width),
         directions=basis if directions_on == "device" else 0,
         host=before + (basis if directions_on == "host" else 0),
