@@ -100,6 +100,7 @@ def test_two_nodes_give_the_same_bytes_as_this_process(
     toys: Toys, on_cluster: OnCluster, tmp_path: Path, shared: bool
 ) -> None:
     run = on_cluster(engine={"shared_store": shared}, pause=0.1)
+    assert toys.said == ["2 workers on the cluster, each with 1 CPU"]
     assert len(toys.pids()) == 2
     assert os.getpid() not in toys.pids()
     assert len(toys.measured()) == 8
@@ -107,6 +108,8 @@ def test_two_nodes_give_the_same_bytes_as_this_process(
     assert list(run.path.rglob(f"{TEMPORARY}*")) == []
     assert verify(run) == []
     assert run.record.provenance["threads"] == 1
+    log = run.path / "units" / run.record.units[0].id / "log.txt"
+    assert log.read_text().startswith("measured on node ")
 
 
 def test_a_killed_node_loses_nothing(
@@ -151,11 +154,6 @@ def test_a_unit_that_always_fails_is_reported_after_its_retries_while_the_rest_c
     assert len(toys.measured()) == 2
 
 
-def test_a_users_mistake_stops_the_run_with_its_words(on_cluster: OnCluster) -> None:
-    with pytest.raises(UserError, match="expected a ball, got a brick; give it a ball"):
-        on_cluster(trouble="mistake")
-
-
 @pytest.mark.parametrize(
     ("trouble", "message"),
     [
@@ -188,6 +186,7 @@ def test_exit_codes_are_those_of_the_local_engine(
     assert main([*words, "--trouble", "death", "--retries", "0"]) == 1
     assert "1 of 8 units failed" in capfd.readouterr().err
     assert main([*words, "--trouble", "mistake", "--address", address]) == 2
+    assert "expected a ball, got a brick; give it a ball" in capfd.readouterr().err
     assert main(words) == 0
     out = capfd.readouterr().out
     assert "shifted" in out

@@ -68,6 +68,7 @@ class Actor:
             result = attempt(self._bench, unit, needed, self._threads)
         except UserError as mistake:
             return UserError(str(mistake))
+        result = replace(result, log=f"measured {_here()}\n{result.log}")
         if place is None or isinstance(result, Failed):
             return result
         try:

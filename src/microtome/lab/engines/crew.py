@@ -177,7 +177,7 @@ class Crew:
         self._told = True
         self._tell(
             f"still waiting for a worker: the model is loading, or no node has {self._resources} free "
-            "(`ray status` shows what is); Ctrl-C stops and keeps what is finished"
+            "(`ray status` shows what is free); Ctrl-C stops and keeps what is finished"
         )
 
 

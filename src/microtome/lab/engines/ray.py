@@ -70,6 +70,7 @@ class RayEngine:
                     f"expected a cluster with a node that has {resources}, which one unit of {study.name} takes; "
                     "none has. Add one, ask for fewer --threads, or wait for one with --workers N"
                 )
+            self._tell(f"{size} {'worker' if size == 1 else 'workers'} on the cluster, each with {resources}")
             crew = Crew(study, config, resources, folder, self.shared_store, self.retries, self._tell)
             try:
                 crew.hire(size)
