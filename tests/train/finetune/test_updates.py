@@ -77,16 +77,19 @@ def test_an_update_takes_the_size_it_is_given_and_keeps_its_direction(
             assert cosine > (0.9 if precision == "bfloat16" else 0.999)
 
 
-def test_updates_of_one_unit_in_the_last_place_can_be_halved(load: Load) -> None:
+@pytest.mark.parametrize(("precision", "bits"), [("bfloat16", torch.int16), ("float32", torch.int32)])
+def test_updates_of_one_unit_in_the_last_place_can_be_halved(
+    load: Load, precision: str, bits: torch.dtype
+) -> None:
     """Plain rounding would keep all of them or none."""
-    model = load(precision="bfloat16")
+    model = load(precision=precision)
     update = begin(model)
-    weight = model.module.get_parameter("gpt_neox.embed_in.weight")
-    weight.copy_((weight.view(torch.int16) + 1).view(torch.bfloat16))
-    name, norms = "gpt_neox.embed_in.weight", update.norms()
+    name = "gpt_neox.embed_in.weight"
+    weight = model.module.get_parameter(name)
+    weight.copy_((weight.view(bits) + 1).view(weight.dtype))
+    norms = update.norms()
     assert update.rescale(norms | {name: norms[name] / 2})[name] < 1e-3
-    moved = float((update.delta(name) != 0).double().mean())
-    assert 0.1 < moved < 0.5
+    assert 0.1 < float((update.delta(name) != 0).double().mean()) < 0.5
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

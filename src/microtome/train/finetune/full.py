@@ -69,15 +69,18 @@ class Full(Update):
         parameter, before = self._named[name], self._before[name].to(direction.device)
         found, miss = before, target  # of the best try
         scale = target / size if (size := frobenius(direction)) else 0.0
-        for _ in range(TRIES if scale else 0):
-            moved = torch.add(_wide(before), direction, alpha=scale)
-            moved = moved.add_(_dither(before, generator)).to(before.dtype)
+        for attempt in range(TRIES if scale else 0):
+            moved = torch.add(_wider(before), direction, alpha=scale)
+            if attempt:
+                moved += _dither(before, generator)
+            moved = moved.to(before.dtype)
             got = frobenius(_wide(moved) - _wide(before))
             if abs(got - target) < miss:
                 found, miss = moved, abs(got - target)
             if miss <= TOLERANCE * target:
                 break
-            scale *= target / got if got else 2.0
+            # The norm grows as the scale, or with rounding as its root: between them, both converge.
+            scale *= (target / got) ** (4 / 3) if got else 2.0
         parameter.copy_(found)
         return frobenius(self.delta(name))
 
@@ -86,17 +89,20 @@ def _wide(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def _dither(before: Tensor, generator: torch.Generator) -> Tensor:
-    """Return noise of up to half a unit in each weight's last place for half precision, and else 0.
+def _wider(x: Tensor) -> Tensor:
+    """Return the numbers in a precision in which parts of their last place can be added."""
+    return x.to(torch.float32 if x.itemsize == 2 else torch.float64)
 
-    Most weights of a bfloat16 model move by one unit or none: scaled by less than a half, all would round to no update
-    at all. With the noise a weight moves with a chance, so that the update is right in expectation and its norm can be
-    set.
+
+def _dither(before: Tensor, generator: torch.Generator) -> Tensor:
+    """Return noise of up to half a unit in each number's last place.
+
+    Most weights of a bfloat16 model move by one unit or none, as many of a float32 model do under a small rate: scaled
+    by less than a half, all would round to no update at all. With the noise a weight moves with a chance, so that the
+    update is right in expectation, and its norm can be set.
     """
-    if before.dtype not in (torch.float16, torch.bfloat16):
-        return before.new_zeros(())
+    integer = {2: torch.int16, 4: torch.int32, 8: torch.int64}[before.itemsize]
     size = before.abs()
-    below = (size.view(torch.int16) - 1).clamp_(min=0).view(before.dtype)  # the next number toward 0
-    half = 0.499
-    noise = torch.empty(before.shape).uniform_(-half, half, generator=generator).to(before.device)
-    return noise * (size.float() - below.float())
+    below = (size.view(integer) - 1).clamp_(min=0).view(before.dtype)  # the next number toward 0
+    noise = torch.empty(before.shape).uniform_(-0.499, 0.499, generator=generator).to(before.device)
+    return noise * (_wider(size) - _wider(below))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -29,6 +30,7 @@ def adafactor(parameter: nn.Parameter, rate: float) -> torch.optim.Optimizer:
     Second moments are kept as row and column means, and an update's root mean square is clipped to 1. The original
     used it under the name ``adamw``.
     """
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # which is imported too and says what it lacks
     from transformers.optimization import Adafactor
 
     return Adafactor([parameter], lr=rate, relative_step=False, scale_parameter=False, warmup_init=False)
