@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from warnings import catch_warnings
 
 import numpy as np
 import polars as pl
@@ -33,7 +34,8 @@ def p_of_difference(groups: Sequence[np.ndarray]) -> float | None:
     if any(len(group) < 2 for group in groups) or not any(map(np.ptp, groups)):
         return None
     test = stats.ttest_ind if len(groups) == 2 else stats.f_oneway
-    return float(test(*groups)[1])  # pyright: ignore[reportArgumentType]
+    with catch_warnings(action="ignore", category=RuntimeWarning):  # of runs that are nearly alike
+        return float(test(*groups)[1])  # pyright: ignore[reportArgumentType]
 
 
 def _sizes(groups: Sequence[np.ndarray]) -> list[float] | None:

@@ -46,7 +46,9 @@ def published_run(
         if text is not None:
             from microtome.studies.stability.healing import heal
 
-            healed = heal(model, text, done.baseline, done.post, steps=spec["healing_steps"])
+            healed = heal(
+                model, text, done.baseline, done.post, update=done.update, steps=spec["healing_steps"]
+            )
             lines += healed.lines(lambda: EPOCH)
             record |= {"summary": healed.summary}
             record["config"]["healing"] = healed.settings
