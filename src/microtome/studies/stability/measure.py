@@ -26,6 +26,7 @@ from microtome.studies.stability.damage import Damage, damage
 from microtome.studies.stability.inputs import texts
 from microtome.studies.stability.published_run import precision_of, published_run
 from microtome.studies.stability.search import search
+from microtome.studies.stability.size import parameters_of
 from microtome.studies.stability.treatments import arrays, inputs, random_tokens
 
 CURVATURE_ROWS = 2
@@ -123,9 +124,7 @@ class StabilityBench(Bench):
         found = search(
             model, outside, start, config.checks, stream(run, "search"), blocks=config.curvature_blocks
         )
-        made = inputs(
-            TREATMENTS, found.tokens, start, model, text, stream(run, "treatments"), config.steps
-        )
+        made = inputs(TREATMENTS, found.tokens, start, model, text, stream(run, "treatments"), config.steps)
         shares = []
         for name, one in made.items():
             its, loss = share(model, outside, one.fed, one.labels, config.curvature_blocks)
@@ -180,11 +179,3 @@ class StabilityBench(Bench):
 def rows(found: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     """Return rows of several tables as one frame."""
     return pl.DataFrame(found, infer_schema_length=None)
-
-
-def parameters_of(model: Model) -> int:
-    """Return the model's parameters, those of packed weights by what they stand for."""
-    return sum(
-        int(np.prod(state.shape)) if (state := getattr(one, "quant_state", None)) is not None else one.numel()
-        for one in model.module.parameters()
-    )

@@ -24,6 +24,7 @@ from microtome.studies.stability.published_catalyst import (
 from microtome.studies.stability.published_damage import SENTENCES, as_published, rank_on
 from microtome.studies.stability.records.run import Line
 from microtome.studies.stability.records.write import Clock, Point, attack_lines, line, logged, prefixed
+from microtome.studies.stability.size import parameters_of
 from microtome.studies.stability.treatments import random_tokens
 from microtome.train.finetune.tune import begin, tune
 from microtome.train.finetune.updates import Update
@@ -128,7 +129,7 @@ def attack(
                 f"Expected {what} of {', '.join(known)}, got '{name}'.{did_you_mean(name, known)}"
             )
     control = treatment != "eigen_prion"
-    rate = published_rate(model.parameters) if learning_rate is None else learning_rate
+    rate = published_rate(parameters_of(model)) if learning_rate is None else learning_rate
     baseline = as_published(model)
     update = begin(model, "full" if precision == "fp16" else "lora", seed=seed)
     catalyst, initial = None, np.nan
