@@ -6,9 +6,11 @@ def studies() -> None:
     from microtome.cli.console import say, table
     from microtome.lab import registry
 
-    found = [registry.load(name) for name in registry.names()]
+    found, broken = registry.load_all()
     table(
         ("study", "question", "predictions", "after"),
         [(study.name, study.question, len(study.predictions), study.original.project) for study in found],
     )
+    if broken:
+        table(("study", "why it cannot be used"), broken.items(), title="Not usable")
     say("`microtome show STUDY` says what a study predicts; `microtome run STUDY --help` lists its options.")

@@ -3,6 +3,7 @@
 from importlib.metadata import EntryPoint, entry_points
 
 from microtome.base.errors import UserError, did_you_mean
+from microtome.base.plugins import load_entry
 from microtome.lab.study import Study
 
 GROUP = "microtome.studies"
@@ -22,14 +23,26 @@ def load(name: str) -> Study:
     """Import the study called ``name``.
 
     Raises:
-        UserError: when no installed study has that name.
+        UserError: when no installed study has that name, or its package cannot be imported.
     """
     entries = _entries()
     if name not in entries:
         known = ", ".join(sorted(entries)) or "none is installed"
         raise UserError(f"unknown study '{name}'.{did_you_mean(name, entries)} Studies: {known}")
-    study = entries[name].load()
+    study = load_entry(entries[name])
     assert isinstance(study, Study), (
         f"entry point '{name}' in {GROUP} must name an instance of Study, got {study!r}"
     )
     return study
+
+
+def load_all() -> tuple[list[Study], dict[str, str]]:
+    """Import every installed study; return those that work, by name in order, and why each other does not."""
+    studies: list[Study] = []
+    broken: dict[str, str] = {}
+    for name in names():
+        try:
+            studies.append(load(name))
+        except (UserError, AssertionError) as error:
+            broken[name] = str(error)
+    return studies, broken

@@ -1,9 +1,11 @@
-"""The architectures that microtome knows, one file for each family."""
+"""The architectures that microtome knows, one file for each family, and those that other packages add."""
 
 from collections.abc import Callable, Mapping
+from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import Any
 
+from microtome.base.plugins import load_entry
 from microtome.models.anatomies import gemma, gpt2, gpt_neox, llama, own
 from microtome.models.anatomy import Anatomy, unsupported
 
@@ -24,13 +26,27 @@ ANATOMIES: Mapping[str, Callable[[Any], Anatomy]] = MappingProxyType(
 )
 """The anatomy of each ``model_type``, as a function of the configuration."""
 
+GROUP = "microtome.anatomies"
+"""The entry-point group: another package adds an anatomy under its ``model_type``; those above cannot be replaced."""
+
+
+def added() -> dict[str, EntryPoint]:
+    """Return the anatomies that other packages add, by ``model_type``; imports none of them."""
+    entries = {entry.name: entry for entry in entry_points(group=GROUP)}
+    return {name: entries[name] for name in sorted(entries.keys() - ANATOMIES)}
+
 
 def anatomy_of(config: Any) -> Anatomy:
     """Return the anatomy that a transformers configuration describes.
 
     Raises:
-        UserError: If microtome does not know the architecture.
+        UserError: If neither microtome nor an installed package knows the architecture, or that package cannot be
+            imported.
     """
-    if config.model_type not in ANATOMIES:
-        raise unsupported(config.model_type, ANATOMIES)
-    return ANATOMIES[config.model_type](config)
+    model_type = config.model_type
+    if model_type in ANATOMIES:
+        return ANATOMIES[model_type](config)
+    others = added()
+    if model_type not in others:
+        raise unsupported(model_type, {**ANATOMIES, **others})
+    return load_entry(others[model_type])(config)
