@@ -17,6 +17,7 @@ COMMANDS = {
     "power:app": "Simulate a study: how often it finds what is there, and what is not.",
     "demo:demo": "Run every study at a small size and write one page of all.",
     "models:app": "List the models at hand, or check one.",
+    "doctor:doctor": "Check this installation: packages, devices, cache, models, extras, write access.",
     "spectra:app": "Write the singular values and attention entropies of a model's heads to a file.",
     "stability:app": "Run and analyse the published stability experiments, by the original's options.",
 }
