@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
@@ -213,11 +214,11 @@ class Study(ABC):
     question: str
     original: Original
     config: type[StudyConfig]
-    demo: Mapping[str, Any]
+    demo: Mapping[str, Any] = MappingProxyType({})
     """Options with which the study runs small, for a demonstration."""
     predictions: tuple[Prediction, ...]
-    published: tuple[PublishedRule, ...]
-    controls: tuple[Control, ...]
+    published: tuple[PublishedRule, ...] = ()
+    controls: tuple[Control, ...] = ()
 
     def subjects(self, config: Any) -> tuple[str, ...]:
         """Return the names of the things that the run makes its claims of, if there may be several (models).
@@ -264,25 +265,33 @@ class Study(ABC):
     def open(self, config: Any) -> Bench:
         """Load what measuring takes."""
 
-    @abstractmethod
     def gather(self, config: Any, units: Sequence[Unit], measured: Mapping[str, Measurement]) -> Any:
-        """Join the units' measurements into the data that ``analyse`` and ``simulate`` share."""
+        """Join the units' measurements into the data that ``analyse`` and ``simulate`` share.
+
+        Unless a study says otherwise, these are the rows of all units in the order of the plan, as one table.
+        """
+        import polars as pl
+
+        return pl.concat([measured[unit.id].rows for unit in units])
 
     @abstractmethod
     def analyse(self, config: Any, data: Any, levels: Sequence[float]) -> Analysis:
         """Compute the estimates of all predictions, with intervals at each error level, and the controls."""
 
-    @abstractmethod
     def tables(self, config: Any, data: Any) -> Tables:
-        """Return the numbers behind figures and published rules; each is stored as ``tables/<name>.parquet``."""
+        """Return the numbers behind figures and published rules; each is stored as ``tables/<name>.parquet``.
+
+        Unless a study says otherwise, this is the one table that ``gather`` returns, as ``data``.
+        """
+        return {"data": data}
 
     def exports(self, config: Any, tables: Tables) -> Tables:
         """Return what other programs should find, each as ``exports/<name>.parquet`` and ``.json``."""
         return {}
 
-    @abstractmethod
     def figures(self, config: Any, tables: Tables) -> Iterable[Figure]:
         """Return the figures of the page, in its order."""
+        return ()
 
     def listings(self, config: Any, tables: Tables) -> Iterable[Listing]:
         """Return the tables that the page shows, in its order."""
