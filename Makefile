@@ -66,9 +66,12 @@ $(BENCH_INSTALLED): pyproject.toml constraints.txt
 	$(BENCH)/bin/python -c 'import torch; assert torch.__version__.split("+")[0] == "$(TORCH)"[7:], torch.__version__'
 	@touch $@
 
-docs: $(INSTALLED) ## write the API reference, from the docstrings, into build/docs
-	$(VENV)/bin/python $(PIP) pdoc
-	$(VENV)/bin/pdoc --docformat google --output-directory build/docs microtome
+docs: $(INSTALLED) ## write pages and API reference into build/docs; a bad link or snippet fails
+	$(VENV)/bin/python -m pytest tests/docs
+	rm -rf build/docs
+	$(VENV)/bin/sphinx-build --quiet --fail-on-warning --keep-going --conf-dir docs . build/docs
+	$(VENV)/bin/python -W ignore -m pdoc --docformat google --output-directory build/docs/api microtome
+	@echo "build/docs/index.html"
 
 clean: ## remove environments, caches of tools and build outputs (never a store)
 	rm -rf $(VENV) $(BENCH) build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
