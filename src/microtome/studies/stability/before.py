@@ -18,7 +18,8 @@ KEYS = ("layer", "selection", "centred", "measure")
 def kept(damage: Damage) -> dict[str, np.ndarray]:
     """Return what later units need of an untuned model's damage, as arrays."""
     return {
-        "limits": np.array([damage.limits[layer] for layer in sorted(damage.limits)]),
+        "layers": np.array(list(damage.limits)),
+        "limits": np.array(list(damage.limits.values())),
         "nats": np.array(damage.nats),
         "draws.rank": damage.arrays[f"draws.{MEASURE}"],
         "draws.nats": damage.arrays["draws.nats"],
@@ -27,7 +28,7 @@ def kept(damage: Damage) -> dict[str, np.ndarray]:
 
 def limits(baseline: Measurement) -> dict[int, float]:
     """Return the norms up to which rows of each layer are kept."""
-    return dict(enumerate(baseline.arrays["limits"].tolist()))
+    return dict(zip(baseline.arrays["layers"].tolist(), baseline.arrays["limits"].tolist(), strict=True))
 
 
 def comparison(after: Damage, baseline: Measurement) -> dict[str, Any]:

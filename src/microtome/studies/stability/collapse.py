@@ -1,4 +1,4 @@
-"""A collapse that must be found: every matrix of every block moved half-way to its best rank-1 form."""
+"""A collapse that must be found: every matrix of every block moved a fifth of the way to its best rank-1 form."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 if TYPE_CHECKING:
     from microtome.models import Model
 
-HALF_WAY = 0.5
+SHARE = 0.2
 
 
 @torch.no_grad()
-def plant_collapse(model: Model, share: float = HALF_WAY) -> None:
+def plant_collapse(model: Model, share: float = SHARE) -> None:
     """Replace each matrix W of the blocks by ``(1 - share) W + share s u v'``, of its largest singular triple.
 
     The triple is that of a few steps of a randomised singular value decomposition, which for the planted change is

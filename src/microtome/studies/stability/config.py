@@ -86,6 +86,9 @@ class StabilityConfig(StudyConfig):
         default=4096, ge=256, description="Held-out tokens that damage is measured on."
     )
     block: int = Field(default=128, ge=16, description="Tokens of a held-out sequence.")
+    layer_stride: Positive = Field(
+        default=1, description="Blocks between layers whose damage is measured; the middle one's always is."
+    )
     draws: int = Field(default=100, ge=20, description="Draws of the bootstrap over documents.")
     device: str = Field(
         default="auto", description="Where models are trained and run.", json_schema_extra=APART

@@ -89,9 +89,13 @@ class StabilityBench(Bench):
             layers=layers,
         )
 
+    def layers(self, model: Model) -> range:
+        """Return the layers whose damage is measured, in blocks passed."""
+        return range(0, model.anatomy.layers + 1, self.config.layer_stride)
+
     def _baseline(self, spec: Mapping[str, Any]) -> Measurement:
         model = self.model(spec, spec["precision"])
-        found = self.damage(model)
+        found = self.damage(model, layers=self.layers(model))
         row = {
             "table": "baselines",
             "family": model.anatomy.family,

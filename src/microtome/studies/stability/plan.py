@@ -19,7 +19,7 @@ from microtome.studies.stability.config import StabilityConfig
 
 NAME = "stability"
 VERSION = 1
-TEXT = ("documents", "held_out", "block", "evaluation_tokens")
+TEXT = ("documents", "held_out", "block", "evaluation_tokens", "layer_stride")
 INPUTS = ("steps", "healing_steps", "length", "directions", "lanczos_steps", "curvature_blocks", "checks")
 
 

@@ -185,7 +185,8 @@ CONTROLS = (
     Control(name="no-op", description="An arm that updates nothing changes rank and loss by exactly 0."),
     Control(
         name="planted collapse",
-        description="Moving every matrix of every block half-way to its best rank-1 form lowers rank by more than 5 %.",
+        description="Moving every matrix of every block a fifth of the way to its best rank-1 form lowers rank by more "
+        "than 5 %.",
     ),
     Control(
         name="finite", description="No weight and no held-out logit of any arm is infinite or undefined."

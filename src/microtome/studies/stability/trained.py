@@ -162,7 +162,7 @@ def _measured(
     every_layer: bool = False,
 ) -> list[dict[str, Any]]:
     """Return the row of an arm at one dose, and with ``every_layer`` those of all layers."""
-    after = bench.damage(model, baseline, layers=None if every_layer else ())
+    after = bench.damage(model, baseline, layers=bench.layers(model) if every_layer else ())
     norms, sizes = (np.array(list(one.values())) for one in (update.norms(), update.sizes()))
     whole = float(np.sqrt(np.square(norms).sum()))
     row = {"table": "arms", **before.comparison(after, baseline), "norm": whole, **extra}
