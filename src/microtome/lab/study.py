@@ -214,6 +214,8 @@ class Study(ABC):
     question: str
     original: Original
     config: type[StudyConfig]
+    bench: Callable[[Any], Bench]
+    """The class of the study's bench, which takes the config; not needed where ``open`` is defined."""
     demo: Mapping[str, Any] = MappingProxyType({})
     """Options with which the study runs small, for a demonstration."""
     predictions: tuple[Prediction, ...]
@@ -257,13 +259,17 @@ class Study(ABC):
             UserError: when the config names something that is not there or cannot work.
         """
 
+    def unit(self, kind: str, label: str, spec: Mapping[str, Any], **how: Any) -> Unit:
+        """Return a unit of this study and its version; ``how`` are the unit's ``needs`` and ``cost``."""
+        return Unit(study=self.name, version=self.version, kind=kind, label=label, spec=dict(spec), **how)
+
     @abstractmethod
     def units(self, config: Any, fingerprints: Mapping[str, str]) -> Sequence[Unit]:
         """Return the plan: every unit of the run, each after the units that it needs. Loads no model."""
 
-    @abstractmethod
     def open(self, config: Any) -> Bench:
-        """Load what measuring takes."""
+        """Load what measuring takes: unless a study says otherwise, its ``bench``."""
+        return self.bench(config)
 
     def gather(self, config: Any, units: Sequence[Unit], measured: Mapping[str, Measurement]) -> Any:
         """Join the units' measurements into the data that ``analyse`` and ``simulate`` share.
@@ -274,9 +280,15 @@ class Study(ABC):
 
         return pl.concat([measured[unit.id].rows for unit in units])
 
-    @abstractmethod
     def analyse(self, config: Any, data: Any, levels: Sequence[float]) -> Analysis:
-        """Compute the estimates of all predictions, with intervals at each error level, and the controls."""
+        """Compute the estimates of all predictions, with intervals at each error level, and the controls.
+
+        Unless a study says otherwise, each prediction is about the mean over rows of the column that is named like
+        it, with Student's interval, and there are no controls.
+        """
+        from microtome.lab.means import mean_estimate
+
+        return Analysis({p.id: mean_estimate(data[p.id], levels) for p in self.predictions}, {})
 
     def tables(self, config: Any, data: Any) -> Tables:
         """Return the numbers behind figures and published rules; each is stored as ``tables/<name>.parquet``.
@@ -297,14 +309,17 @@ class Study(ABC):
         """Return the tables that the page shows, in its order."""
         return ()
 
-    @abstractmethod
     def methods(self, config: Any, tables: Tables) -> Iterable[str]:
-        """Return the methods section, a paragraph an item, with the run's own numbers."""
+        """Return the methods section, a paragraph an item, with the run's own numbers.
+
+        Unless a study says otherwise, it says what each prediction estimates.
+        """
+        return (f"{p.id}: {p.estimand}" for p in self.predictions)
 
     @abstractmethod
     def simulate(self, config: Any, rng: "np.random.Generator", planted: bool) -> Any:
         """Return synthetic data in which every claim is true (planted) or none is, for power and nulls."""
 
-    @abstractmethod
     def planted_effects(self, config: Any) -> dict[str, str]:
         """Say, per prediction, the size of the effect that ``simulate`` plants, on the estimate's scale."""
+        return {}
