@@ -1,0 +1,1 @@
+"""A study and an architecture for microtome."""
