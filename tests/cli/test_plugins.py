@@ -47,3 +47,11 @@ def test_the_doctor_names_a_broken_study(microtome: Command) -> None:
     said = microtome("doctor")
     assert said.code == 0
     assert re.search(r"study lost +warning +expected to import 'no_such_module:STUDY'", said.out)
+
+
+def test_a_study_of_microtome_cannot_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = ("zebra:STUDY", "microtome.studies.bands:STUDY", "another:STUDY")
+    entries = [EntryPoint("bands", value, registry.GROUP) for value in values]
+    monkeypatch.setattr(registry, "entry_points", lambda group: entries)
+    assert registry.names() == ("bands",)
+    assert type(registry.load("bands")).__module__ == "microtome.studies.bands"
