@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import pytest
 from tests.studies.bands.conftest import SHORT as SHORT_BANDS
 from tests.studies.head_spectra.conftest import SHORT as SHORT_SPECTRA
-from tests.studies.stability.conftest import SHORT as SHORT_TUNING
 from tests.studies.stability.conftest import SHORT as SHORT_STABILITY
+from tests.studies.stability.conftest import SHORT as SHORT_TUNING
 from tests.studies.task_vectors.conftest import SHORT
 from tests.studies.universality.conftest import SHORT as SHORT_PAIR
 from tests.tiny import WORDS, tiny_tokenizer
@@ -113,7 +113,12 @@ def store(twelve_layers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     a, b = (str(save_layers(folder / side, layers=2, seed=seed)) for seed, side in enumerate("ab"))
     pair = {**SHORT_PAIR, "model_a": a, "model_b": b, "corpus": f"file:{words}"}
     package.run("universality", store=folder / "others", threads=1, **pair)
-    quick = {"runs": 1, "treatments": ("optimised", "noop"), "tunings": ("full/float32",), "optimizers": ("adamw",)}
+    quick = {
+        "runs": 1,
+        "treatments": ("optimised", "noop"),
+        "tunings": ("full/float32",),
+        "optimizers": ("adamw",),
+    }
     stability = {**SHORT_STABILITY, **quick, "models": (a,), "corpus": f"file:{words}"}
     package.run("stability", store=folder / "others", threads=1, **stability)
     bands = {**SHORT_BANDS, "dataset": f"file:{words}", "tokenizer": a, "reference_model": a}
