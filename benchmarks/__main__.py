@@ -8,7 +8,17 @@ from importlib import import_module
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 warnings.filterwarnings("ignore")
 
-NAMES = ("capture", "spectra", "entropy", "universality", "training", "bands", "curvature", "engines")
+NAMES = (
+    "capture",
+    "spectra",
+    "entropy",
+    "universality",
+    "training",
+    "bands",
+    "curvature",
+    "engines",
+    "store",
+)
 
 
 def main() -> None:

@@ -165,9 +165,11 @@ def test_demo_ends_with_the_path_of_one_page(
     monkeypatch.setattr(Toy, "demo", {"seeds": (0, 1, 2)}, raising=False)
     said = microtome("demo")
     assert said.code == 0
-    *_, time, page = said.out.splitlines()
+    *_, time, window, page = said.out.splitlines()
+    assert window.endswith("index.html")
     assert re.fullmatch(r"1 run in \d.*\.", time)
     assert Path(page) == tmp_path / "store" / "demo.html"
+    assert (tmp_path / "store-window" / "index.html").is_file()
     assert "A toy" in Path(page).read_text("utf-8")
 
 

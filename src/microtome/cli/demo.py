@@ -18,7 +18,7 @@ def demo(
     engine: Literal["local", "ray"] = "local",
     address: str | None = None,
 ) -> None:
-    """Run every study at a small size, and write one page with all verdicts and figures.
+    """Run every study at a small size; write one page with all verdicts and figures, and the window on all runs.
 
     Args:
         store: Folder of all runs.
@@ -37,13 +37,23 @@ def demo(
 
     start = time.monotonic()
     runs, models = [], []
-    for name in registry.names():
-        study = registry.load(name)
+    studies, broken = registry.load_all()
+    for name, why in broken.items():
+        say(f"Left out: {name}, {why}")
+    for study in studies:
         for options in study.demos(models):
-            run = face.run(name, store=store, workers=workers, engine=engine, address=address, **options)
+            run = face.run(
+                study.name, store=store, workers=workers, engine=engine, address=address, **options
+            )
             print_run(run)
             runs.append(run)
             models += study.models(run.config)
     page = write_combined(runs, store / "demo.html", "A demonstration", INTRODUCTION)
     count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
-    say("", f"{count} in {duration(time.monotonic() - start)}.", str(page.resolve()))
+    window = face.export_view(store, store.with_name(f"{store.name}-window"))
+    say(
+        "",
+        f"{count} in {duration(time.monotonic() - start)}.",
+        f"Window: {window.resolve()}",
+        str(page.resolve()),
+    )
