@@ -71,7 +71,7 @@ docs: $(INSTALLED) ## write pages and API reference into build/docs; a bad link 
 	rm -rf build/docs
 	$(VENV)/bin/sphinx-build --quiet --fail-on-warning --keep-going --conf-dir docs . build/docs
 	$(VENV)/bin/python -W ignore -m pdoc --docformat google --output-directory build/docs/api microtome
-	@echo "build/docs/index.html"
+	@echo "build/docs/index.html and, of the Python API, build/docs/api/index.html"
 
 clean: ## remove environments, caches of tools and build outputs (never a store)
 	rm -rf $(VENV) $(BENCH) build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
