@@ -112,13 +112,16 @@ def _sweep(axes: Axes, rows: pl.DataFrame, colour: str, dashes: str, label: str)
         axes.plot(means["layer"], means["effect"], dashes, color=colour, label=label)
 
 
+def finite(inputs: pl.DataFrame) -> pl.DataFrame:
+    """Return the inputs whose decades are; without a certified direction all of a gradient lies outside."""
+    return inputs.filter(pl.col("decades").is_finite())
+
+
 def shares(own: Tables) -> Picture:
     """Draw how far outside the top curvature directions each input's gradient lies."""
     rows = [
         (treatment.replace("_", " "), group["decades"].to_numpy(), BLUE if treatment == "optimised" else GREY)
-        for (treatment,), group in own["inputs"]
-        .drop_nulls("decades")
-        .group_by("treatment", maintain_order=True)
+        for (treatment,), group in finite(own["inputs"]).group_by("treatment", maintain_order=True)
     ]
     picture = forest(rows, "decades: −log10 of the gradient's share inside the top directions")
     picture.axes[0].lines[0].remove()  # 0 means nothing here

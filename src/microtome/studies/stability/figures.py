@@ -87,7 +87,7 @@ def _arms(config: StabilityConfig, own: Tables) -> Iterator[Figure]:
             "choice, not of the model.",
             partial(drawings.layers, own),
         )
-    if not own["inputs"].drop_nulls("decades").is_empty():
+    if not drawings.finite(own["inputs"]).is_empty():
         yield Figure(
             "shares",
             "Controlled: how far outside the top curvature directions each input's gradient lies",
