@@ -36,10 +36,10 @@ class Stability(Study):
         "curvature_blocks": 2,
         "checks": 20,
         "healing_steps": 4,
-        "healing_every": 2,
+        "healing_every": 4,
         "published": ("eigen_prion/adamw/fp16",),
         "published_steps": 3,
-        "evaluation_tokens": 1024,
+        "evaluation_tokens": 640,
         "layer_stride": 10,
         "draws": 20,
     }
