@@ -54,7 +54,7 @@ def contrasts(config: StabilityConfig) -> dict[str, Contrast]:
     )
     placebos = tuple(replace(main, treatment=name) for name in PLACEBO_TREATMENTS)
     isotropic = replace(main, treatment="isotropic", dose="matched")
-    return {
+    found = {
         "collapse": Contrast(main),
         "harm": Contrast(main, (start,), "rise"),
         "than-start": Contrast(main, (start,)),
@@ -69,6 +69,16 @@ def contrasts(config: StabilityConfig) -> dict[str, Contrast]:
         "shield-4bit": Contrast(four, (lora,)),
         "immune-4bit": Contrast(four),
     }
+    return {name: _of_run(config, contrast) for name, contrast in found.items()}
+
+
+def _of_run(config: StabilityConfig, contrast: Contrast) -> Contrast:
+    """Return a contrast without the arms whose treatment the run leaves out."""
+    cell, *less = (
+        one and (one if one.treatment in config.treatments else None)
+        for one in (contrast.cell, *contrast.less)
+    )
+    return replace(contrast, cell=cell, less=tuple(less))
 
 
 def values_of(arms: pl.DataFrame, contrast: Contrast) -> np.ndarray:
