@@ -45,7 +45,9 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
 def package_versions() -> dict[str, str]:
     """Return the versions of microtome and of the installed packages that results may depend on."""
-    required = [line for line in requires("microtome") or () if not re.search(r"extra == .(dev|bench|docs)", line)]
+    required = [
+        line for line in requires("microtome") or () if not re.search(r"extra == .(dev|bench|docs)", line)
+    ]
     names = ["microtome", *(re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in required)]
     found = {}
     for name in names:
