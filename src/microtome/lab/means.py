@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING
 from microtome.lab.estimate import Estimate
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
 
 
-def mean_estimate(values: "pl.Series", levels: Iterable[float], unit: str = "units") -> Estimate:
+def mean_estimate(
+    values: "pl.Series | np.ndarray",
+    levels: Iterable[float],
+    unit: str = "units",
+    method: str = "Mean with Student's interval",
+) -> Estimate:
     """Return the mean of ``n`` independent units with the interval ``mean ± t sd / sqrt(n)`` at each error level.
 
     ``t`` is Student's quantile with ``n - 1`` degrees of freedom and ``sd`` has ``n - 1`` below. The interval is exact
@@ -20,12 +26,13 @@ def mean_estimate(values: "pl.Series", levels: Iterable[float], unit: str = "uni
         values: one for each unit; where one is null or NaN, there is no mean.
         levels: error levels alpha.
         unit: what the units are, in the plural.
+        method: the method in the study's words.
     """
     import numpy as np
     from scipy.stats import t
 
-    x = values.cast(float).to_numpy()
-    n, method = len(x), "Mean with Student's interval"
+    x = np.asarray(values, float)
+    n = len(x)
     if not n or not np.isfinite(x).all():
         reason = (
             f"{int((~np.isfinite(x)).sum())} of {n} {unit} are undefined" if n else f"there are no {unit}"

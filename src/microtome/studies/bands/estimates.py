@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from microtome.lab.estimate import Estimate
+from microtome.lab.means import mean_estimate
 from microtome.lab.seeds import stream
-from microtome.measure.effects import half_width
 from microtome.studies.bands.config import BandsConfig
 from microtome.studies.bands.data import Data
 from microtome.studies.bands.summaries import by_seed
@@ -59,13 +59,7 @@ def estimate(
     values = values_of(table, contrast)
     if len(values) < config.seeds:
         return Estimate.missing(_why(config, contrast, len(values)), n=len(values), unit=UNIT, method=method)
-    mean, n = float(values.mean()), len(values)
-
-    def interval(level: float) -> tuple[float, float]:
-        reach = half_width(values, level)
-        return mean - reach, mean + reach
-
-    return Estimate.with_intervals(mean, interval, levels, n=n, unit=UNIT, method=method)
+    return mean_estimate(values, levels, UNIT, method)
 
 
 def values_of(table: pl.DataFrame, contrast: Contrast) -> np.ndarray:

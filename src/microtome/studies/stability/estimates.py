@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 
 from microtome.lab.estimate import Estimate
+from microtome.lab.means import mean_estimate
 from microtome.lab.study import of
-from microtome.measure.effects import half_width
-from microtome.studies.stability.arms import PLACEBO_TREATMENTS, parts
+from microtome.studies.stability.arms import PLACEBO_TREATMENTS, QUANTISED, parts
 from microtome.studies.stability.config import StabilityConfig
 from microtome.studies.stability.data import Data
 
@@ -45,7 +45,7 @@ def contrasts(config: StabilityConfig) -> dict[str, Contrast]:
     main = Cell("optimised", config.optimizers[0], config.tunings[0])
     start = replace(main, treatment="start")
     sgd = replace(main, optimizer="sgd") if "sgd" in config.optimizers[1:] else None
-    unquantised = [name for name in config.tunings if parts(name)[1] not in ("int8", "nf4", "fp4")]
+    unquantised = [name for name in config.tunings if parts(name)[1] not in QUANTISED]
     full = next((replace(main, tuning=name) for name in unquantised if parts(name)[0] == "full"), None)
     lora = next((replace(main, tuning=name) for name in unquantised if parts(name)[0] == "lora"), None)
     eight, four = (
@@ -139,16 +139,10 @@ def estimates(config: StabilityConfig, data: Data, levels: Sequence[float]) -> d
 
 
 def _mean(values: np.ndarray, levels: Sequence[float], why: str) -> Estimate:
-    method, n = "mean over runs, Student's interval", len(values)
-    if not n:
+    method = "mean over runs, Student's interval"
+    if not len(values):
         return Estimate.missing(why, n=0, unit=UNIT, method=method)
-    mean = float(values.mean())
-
-    def interval(level: float) -> tuple[float, float]:
-        reach = half_width(values, level)
-        return mean - reach, mean + reach
-
-    return Estimate.with_intervals(mean, interval, levels, n=n, unit=UNIT, method=method)
+    return mean_estimate(values, levels, UNIT, method)
 
 
 def _why(config: StabilityConfig, name: str) -> str:
