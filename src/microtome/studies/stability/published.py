@@ -1,13 +1,16 @@
 """How the original reads its figures: means of absolute reductions, with Student's tests of the signed ones."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from itertools import pairwise
-from warnings import catch_warnings
-
-import numpy as np
-import polars as pl
+from typing import TYPE_CHECKING
 
 from microtome.lab.study import PublishedRule, Reading, Tables
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
 
 SIGNIFICANT = 0.05
 DAMAGE = ((20.0, "catastrophic structural collapse"), (5.0, "moderate damage"), (3.5, "minor damage"))
@@ -29,24 +32,22 @@ def reductions(published: pl.DataFrame, treatment: str, optimizer: str, precisio
 
 def p_of_difference(groups: Sequence[np.ndarray]) -> float | None:
     """Return the p of the original's test: Student's t of two groups, an analysis of variance of more."""
-    from scipy import stats
+    from microtome.studies.stability.records.published_statistics import anova, t_test
 
-    if any(len(group) < 2 for group in groups) or not any(map(np.ptp, groups)):
+    if any(len(group) < 2 for group in groups):
         return None
-    test = stats.ttest_ind if len(groups) == 2 else stats.f_oneway
-    with catch_warnings(action="ignore", category=RuntimeWarning):  # of runs that are nearly alike
-        return float(test(*groups)[1])  # pyright: ignore[reportArgumentType]
+    return (t_test(*groups) if len(groups) == 2 else anova(groups))["p_value"]
 
 
 def _sizes(groups: Sequence[np.ndarray]) -> list[float] | None:
-    return [float(np.abs(group).mean()) for group in groups] if all(map(len, groups)) else None
+    return [float(abs(group).mean()) for group in groups] if all(map(len, groups)) else None
 
 
 def _collapse(tables: Tables) -> Reading:
     values = reductions(tables["published"], "eigen_prion", "adamw", "fp16")
     if not len(values):
         return UNDEFINED
-    size = float(np.abs(values).mean())
+    size = float(abs(values).mean())
     return Reading(
         outcome=damage_words(size),
         claims=size >= COLLAPSE,
@@ -102,6 +103,8 @@ def _shield(precisions: Sequence[str]) -> PublishedRule:
 
 
 def _scaling(tables: Tables) -> Reading:
+    import polars as pl
+
     published = tables["published"].filter(treatment="eigen_prion", optimizer="adamw", precision="fp16")
     sizes = (
         published.join(tables["baselines"].select("subject", "parameters").unique(), on="subject")
