@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import polars as pl
 
@@ -70,12 +71,17 @@ def frame(name: str, rows: Sequence[Mapping[str, object]]) -> pl.DataFrame:
     return pl.DataFrame(complete, schema=schema, orient="row").with_columns(pl.col(reals).fill_nan(None))
 
 
+def rows(found: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Return a unit's rows, of several tables, as one frame; each names its table."""
+    return pl.DataFrame(found, infer_schema_length=None)
+
+
 def gather(config: StabilityConfig, units: Sequence[Unit], measured: Mapping[str, Measurement]) -> Data:
     """Join the units of a run; each unit's rows name the table that they belong to."""
     from microtome.models import fingerprint
 
     labels = dict(zip(map(fingerprint, config.models), config.labels, strict=True))
-    rows: dict[str, list[dict[str, object]]] = {name: [] for name in SCHEMAS}
+    tables: dict[str, list[dict[str, object]]] = {name: [] for name in SCHEMAS}
     for unit in units:
         spec = unit.spec
         keys = {"subject": labels[spec["model"]]}
@@ -85,8 +91,8 @@ def gather(config: StabilityConfig, units: Sequence[Unit], measured: Mapping[str
             if name in spec
         }
         for row in measured[unit.id].rows.filter(pl.col("table").is_in(SCHEMAS)).to_dicts():
-            rows[row.pop("table")].append({**row, **{k: v for k, v in keys.items() if row.get(k) is None}})
-    return Data(*(frame(one.name, rows[one.name]) for one in fields(Data)))
+            tables[row.pop("table")].append({**row, **{k: v for k, v in keys.items() if row.get(k) is None}})
+    return Data(*(frame(one.name, tables[one.name]) for one in fields(Data)))
 
 
 def shared_baseline(config: StabilityConfig, data: Data) -> pl.DataFrame:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
 
 from microtome.corpora import PackedTokens
@@ -18,11 +17,12 @@ from microtome.models import Model, fingerprint
 from microtome.models.load import device_of
 from microtome.models.quantized import load_in
 from microtome.studies.stability import before, trained
-from microtome.studies.stability.arms import TREATMENTS
+from microtome.studies.stability.arms import TREATMENTS, parts
 from microtome.studies.stability.catalyst import decades, share, top_directions
 from microtome.studies.stability.collapse import plant_collapse
 from microtome.studies.stability.config import StabilityConfig
 from microtome.studies.stability.damage import Damage, damage
+from microtome.studies.stability.data import rows
 from microtome.studies.stability.inputs import texts
 from microtome.studies.stability.published_run import precision_of, published_run
 from microtome.studies.stability.search import search
@@ -112,8 +112,7 @@ class StabilityBench(Bench):
         return Measurement(rows([row, *levels]), before.kept(found))
 
     def _planted(self, spec: Mapping[str, Any], baseline: Measurement) -> Measurement:
-        precision = self.config.tunings[0].partition("/")[2]
-        model = self.model(spec, precision)
+        model = self.model(spec, parts(self.config.tunings[0])[1])
         self._loaded = None  # what is planted is not taken back
         plant_collapse(model)
         found = self.damage(model, baseline, layers=())
@@ -178,8 +177,3 @@ class StabilityBench(Bench):
             text = torch.from_numpy(self.texts(model.reference)[0].tokens.astype(np.int64))
         row, record = published_run(model, spec, text)
         return Measurement(rows([{"table": "published", **row, "record": json.dumps(record)}]))
-
-
-def rows(found: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """Return rows of several tables as one frame."""
-    return pl.DataFrame(found, infer_schema_length=None)

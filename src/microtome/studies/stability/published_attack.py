@@ -150,17 +150,21 @@ def attack(
         points.append(Point(step, rank, loss if control else None))
         return 1 - rank / initial >= TARGET  # never of controls, whose initial rank is nan
 
-    done = tune(
-        model,
-        [batch for batch, _ in given],
-        steps=steps,
-        method=update,
-        optimizer="sgd" if control else OPTIMIZERS[optimizer],
-        learning_rate=rate,
-        checkpointing=checkpointing,
-        seed=seed,
-        on_step=on_step,
-    )
+    try:
+        done = tune(
+            model,
+            [batch for batch, _ in given],
+            steps=steps,
+            method=update,
+            optimizer="sgd" if control else OPTIMIZERS[optimizer],
+            learning_rate=rate,
+            checkpointing=checkpointing,
+            seed=seed,
+            on_step=on_step,
+        )
+    except BaseException:
+        update.restore()
+        raise
     return Attacked(
         treatment,
         steps,

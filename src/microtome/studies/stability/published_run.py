@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from microtome.studies.stability.arms import QUANTISED
+from microtome.studies.stability.lighter import within_memory
 from microtome.studies.stability.published_attack import Attacked, attack
 
 if TYPE_CHECKING:
@@ -39,10 +38,10 @@ def published_run(
         spec: Of the unit.
         text: Blocks ``[n, T]`` that it is healed on; ``None``: not healed.
     """
-    done = attack_within_memory(model, spec)
+    done, lighter = within_memory(lambda checkpointing: _attack(model, spec, checkpointing))
     try:
         lines = done.lines(lambda: EPOCH)
-        record: dict[str, Any] = {"config": settings(model, spec, done)}
+        record: dict[str, Any] = {"config": settings(model, spec, done, lighter)}
         if text is not None:
             from microtome.studies.stability.healing import heal
 
@@ -69,15 +68,6 @@ def published_run(
     return row, record | {"lines": lines}
 
 
-def attack_within_memory(model: Model, spec: Mapping[str, Any]) -> Attacked:
-    """Run the attack; if memory runs out, again with layers recomputed in the backward pass."""
-    try:
-        return _attack(model, spec, checkpointing=False)
-    except (torch.OutOfMemoryError, MemoryError):
-        pass  # the failed pass is freed when its traceback is
-    return _attack(model, spec, checkpointing=True)
-
-
 def _attack(model: Model, spec: Mapping[str, Any], checkpointing: bool) -> Attacked:
     return attack(
         model,
@@ -92,7 +82,7 @@ def _attack(model: Model, spec: Mapping[str, Any], checkpointing: bool) -> Attac
     )
 
 
-def settings(model: Model, spec: Mapping[str, Any], done: Attacked) -> dict[str, Any]:
+def settings(model: Model, spec: Mapping[str, Any], done: Attacked, checkpointing: bool) -> dict[str, Any]:
     """Return the content of the original's ``config.json``."""
     from microtome.studies.stability.records.run import label
 
@@ -104,7 +94,7 @@ def settings(model: Model, spec: Mapping[str, Any], done: Attacked) -> dict[str,
             "max_seq_length": 512,
             "use_quantization": quantised,
             "quantization_bits": 8 if spec["precision"] == "8bit" else 4,
-            "use_gradient_checkpointing": False,
+            "use_gradient_checkpointing": checkpointing,
             "use_fft": not quantised,
         },
         "attack": {

@@ -13,10 +13,12 @@ from microtome.lab.seeds import stream
 from microtome.lab.study import Measurement
 from microtome.studies.stability import before
 from microtome.studies.stability.arms import parts
+from microtome.studies.stability.data import rows
+from microtome.studies.stability.lighter import within_memory
 from microtome.studies.stability.treatments import Input, stored
 from microtome.train.finetune.lora import LoraShape
 from microtome.train.finetune.tune import Tuned, begin, tune
-from microtome.train.finetune.updates import Update
+from microtome.train.finetune.updates import Norms, Update
 
 if TYPE_CHECKING:
     from microtome.models import Model
@@ -37,8 +39,6 @@ def arm(bench: StabilityBench, spec: Mapping[str, Any], *given: Measurement) -> 
         spec: The unit's.
         given: The baseline in the arm's precision, the run's inputs, and the arm that this one is matched to, if any.
     """
-    from microtome.studies.stability.measure import rows
-
     baseline, inputs, *matched_to = given
     method, precision = parts(spec["tuning"])
     model = bench.model(spec, precision)
@@ -52,10 +52,10 @@ def arm(bench: StabilityBench, spec: Mapping[str, Any], *given: Measurement) -> 
             done, note = tuned(model, stored(inputs.arrays, treatment), spec)
             update = hold(done.update)
             losses = {"first_loss": done.first, "last_loss": done.last, "note": note}
-        main = not matched_to
+        size, norms = _whole(update.sizes()), update.norms()
         if treatment != "isotropic":
-            found += _measured(bench, model, update, baseline, losses | {"dose": "trained"}, every_layer=main)
-        norms = update.norms()
+            row = losses | {"dose": "trained"} | _moved(norms, size)
+            found += _measured(bench, model, baseline, row, every_layer=not matched_to)
         if matched_to and treatment not in UNMATCHED:
             (reference,) = matched_to
             target = dict(zip(norms, reference.arrays["norms"].tolist(), strict=True))
@@ -63,20 +63,19 @@ def arm(bench: StabilityBench, spec: Mapping[str, Any], *given: Measurement) -> 
                 missed = update.isotropic(target, stream(spec["run"], "isotropic", spec["tuning"]))
             else:
                 missed = update.rescale(target)
-            moved = [name for name, norm in update.norms().items() if norm > 0]
-            extra = losses | {"dose": "matched", "mismatch": max(missed[name] for name in moved)}
+            now = update.norms()
+            moved = [missed[name] for name, norm in now.items() if norm > 0]
+            row = losses | {"dose": "matched", "mismatch": max(moved)} | _moved(now, size)
             if len(moved) < len(missed):
-                extra["note"] = (
+                row["note"] = (
                     f"{len(missed) - len(moved)} tensors that the input does not move are left as they are"
                 )
-            found += _measured(bench, model, update, baseline, extra)
+            found += _measured(bench, model, baseline, row)
     return Measurement(rows(found), {"norms": np.array(list(norms.values()))})
 
 
 def healing(bench: StabilityBench, spec: Mapping[str, Any], *given: Measurement) -> Measurement:
     """Measure the main arm's damage, and what ordinary text makes of it step by step."""
-    from microtome.studies.stability.measure import rows
-
     baseline, inputs = given
     model = bench.model(spec, parts(spec["tuning"])[1])
     steps, every = spec["healing_steps"], spec["healing_every"]
@@ -130,11 +129,8 @@ def tuned(model: Model, given: Input, spec: Mapping[str, Any]) -> tuple[Tuned, s
             update.restore()
             raise
 
-    try:
-        return once(checkpointing=False), None
-    except (torch.OutOfMemoryError, MemoryError):
-        pass  # the failed pass is freed when its traceback is
-    return once(checkpointing=True), LIGHTER
+    done, lighter = within_memory(once)
+    return done, LIGHTER if lighter else None
 
 
 @contextmanager
@@ -156,19 +152,30 @@ def undone() -> Iterator[Any]:
 def _measured(
     bench: StabilityBench,
     model: Model,
-    update: Update,
     baseline: Measurement,
-    extra: Mapping[str, Any],
+    arm: Mapping[str, Any],
     every_layer: bool = False,
 ) -> list[dict[str, Any]]:
     """Return the row of an arm at one dose, and with ``every_layer`` those of all layers."""
     after = bench.damage(model, baseline, layers=bench.layers(model) if every_layer else ())
-    norms, sizes = (np.array(list(one.values())) for one in (update.norms(), update.sizes()))
-    whole = float(np.sqrt(np.square(norms).sum()))
-    row = {"table": "arms", **before.comparison(after, baseline), "norm": whole, **extra}
-    row["relative"] = whole / float(np.sqrt(np.square(sizes).sum()))
-    row["nonfinite"] += int((~np.isfinite(norms)).sum())
+    found = before.comparison(after, baseline)
+    broken = found["nonfinite"] + arm["nonfinite"]  # logits and tensors
+    row = {"table": "arms", **found, **arm, "nonfinite": broken}
     if not every_layer:
         return [row]
-    dose = {"table": "layers", "dose": extra["dose"]}
+    dose = {"table": "layers", "dose": arm["dose"]}
     return [row, *(dose | one for one in before.by_layer(after, baseline))]
+
+
+def _moved(norms: Norms, size: float) -> dict[str, Any]:
+    """Return the size of an update, also relative to that of the weights, and its tensors that are not finite."""
+    whole = _whole(norms)
+    return {
+        "norm": whole,
+        "relative": whole / size,
+        "nonfinite": sum(not np.isfinite(norm) for norm in norms.values()),
+    }
+
+
+def _whole(norms: Norms) -> float:
+    return float(np.linalg.norm(list(norms.values())))

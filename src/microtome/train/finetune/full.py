@@ -33,6 +33,11 @@ class Full(Update):
         self.parameters = list(self._named.values())
         self._before = {name: p.detach().to("cpu", copy=True) for name, p in self._named.items()}
 
+    @property
+    def names(self) -> list[str]:
+        """The tensors."""
+        return list(self._named)
+
     def delta(self, name: str) -> Tensor:
         """Return the present ``dW`` of a tensor."""
         now = self._named[name].detach()

@@ -81,6 +81,11 @@ class Lora(Update):
             parameter.data = parameter.data.to(torch.promote_types(parameter.dtype, torch.float32))
         self.dropouts = [layer.lora_dropout[NAME] for layer in self._layers.values()]
 
+    @property
+    def names(self) -> list[str]:
+        """The adapted weights."""
+        return [f"{path}.weight" for path in self._layers]
+
     def delta(self, name: str) -> Tensor:
         """Return the effective ``dW = (alpha / rank) B A`` of an adapted weight."""
         layer = self._layers[name.removesuffix(".weight")]

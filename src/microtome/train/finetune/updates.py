@@ -25,6 +25,11 @@ class Update(ABC):
     dropouts: Iterable[nn.Module] = ()
     """Modules that are in training mode while it is."""
 
+    @property
+    @abstractmethod
+    def names(self) -> list[str]:
+        """The tensors."""
+
     @abstractmethod
     def delta(self, name: str) -> Tensor:
         """Return the present ``dW`` of a tensor, in its layout and at least float32."""
@@ -73,12 +78,11 @@ class Update(ABC):
         return _mismatches(self._draw(self._checked(norms), generator), norms)
 
     def _checked(self, norms: Mapping[str, float]) -> dict[str, float]:
-        names = list(self.norms())
-        if absent := [name for name in names if name not in norms]:
+        if absent := [name for name in self.names if name not in norms]:
             raise ValueError(f"expected the norm of every tensor, got none of {', '.join(absent[:3])}")
-        if wrong := [name for name in names if not 0 <= norms[name] < np.inf]:
+        if wrong := [name for name in self.names if not 0 <= norms[name] < np.inf]:
             raise ValueError(f"expected norms of at least 0, got {norms[wrong[0]]} of {wrong[0]}")
-        return {name: float(norms[name]) for name in names}
+        return {name: float(norms[name]) for name in self.names}
 
 
 def frobenius(x: Tensor) -> float:
