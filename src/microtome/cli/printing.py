@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from microtome.lab.plan import Plan
     from microtome.lab.run import Run
+    from microtome.lab.verdict import Verdict
     from microtome.train.loop import Trained
     from microtome.train.plan import TrainingPlan
 
@@ -28,14 +29,7 @@ def print_run(run: "Run") -> None:
     table(
         ("prediction", "estimate", "interval", "verdict", "as published", "reason"),
         [
-            (
-                verdict.prediction,
-                None if verdict.estimate.value is None else f"{verdict.estimate.value:.3g}",
-                verdict.interval and f"[{verdict.interval.low:.3g}, {verdict.interval.high:.3g}]",
-                verdict.outcome,
-                "; ".join(published.get(verdict.prediction, ())) or None,
-                verdict.reason,
-            )
+            (*_decided(verdict), "; ".join(published.get(verdict.prediction, ())) or None, verdict.reason)
             for verdict in run.verdicts
         ],
         title=f"{run.study.title} · run {run.id}",
@@ -43,6 +37,16 @@ def print_run(run: "Run") -> None:
     if run.record.registered == "after the data":
         say("Predictions were registered after the data: read the verdicts as exploratory.")
     say(f"Page: {run.path / REPORT}")
+
+
+def _decided(verdict: "Verdict") -> tuple[str | None, ...]:
+    value, interval = verdict.estimate.value, verdict.interval
+    return (
+        verdict.prediction,
+        None if value is None else f"{value:.3g}",
+        interval and f"[{interval.low:.3g}, {interval.high:.3g}]",
+        verdict.outcome,
+    )
 
 
 def print_plan(plan: "Plan") -> None:
@@ -100,16 +104,7 @@ def print_analysis(analysed: Any) -> None:
         say(f"Left out: {problem.said}")
     table(
         ("prediction", "estimate", "interval", "verdict", "reason"),
-        [
-            (
-                verdict.prediction,
-                None if verdict.estimate.value is None else f"{verdict.estimate.value:.3g}",
-                verdict.interval and f"[{verdict.interval.low:.3g}, {verdict.interval.high:.3g}]",
-                verdict.outcome,
-                verdict.reason,
-            )
-            for verdict in analysed.verdicts
-        ],
+        [(*_decided(verdict), verdict.reason) for verdict in analysed.verdicts],
         title="Controlled",
     )
     say(*analysed.summary, *(f"Written: {path}" for path in analysed.files), f"Page: {analysed.page}")
