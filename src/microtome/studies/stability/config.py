@@ -14,6 +14,7 @@ from microtome.studies.stability.arms import (
     PUBLISHED_TREATMENTS,
     QUANTISED,
     TREATMENTS,
+    parts,
 )
 
 Positive = Annotated[int, Field(ge=1)]
@@ -109,11 +110,11 @@ class StabilityConfig(StudyConfig):
         if self.treatments and "optimised" not in self.treatments:
             raise ValueError("expected 'optimised' among the treatments, which others are matched to")
         for tuning in self.tunings:
-            method, _, precision = tuning.partition("/")
+            method, precision = parts(tuning)
             if method not in METHODS or precision not in PRECISIONS[method]:
                 known = ", ".join(f"{name}/{'|'.join(PRECISIONS[name])}" for name in METHODS)
                 raise ValueError(f"expected tunings of {known}; got '{tuning}'")
-        if self.treatments and self.tunings[0].partition("/")[2] in QUANTISED:
+        if self.treatments and parts(self.tunings[0])[1] in QUANTISED:
             raise ValueError(
                 "expected a first tuning that is not quantised, so that a collapse can be planted in it; got "
                 f"{self.tunings[0]}"

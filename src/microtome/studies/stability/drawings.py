@@ -17,13 +17,16 @@ LOSS = "rise of held-out loss (nats per token)"
 MARKS = "osD^vP*X<"
 
 
-def forest(rows: Sequence[tuple[str, np.ndarray, str]], label: str, margin: float | None = None) -> Picture:
-    """Draw, line by line, the values of each run as dots, and their mean with its 95 % interval."""
+def forest(
+    rows: Sequence[tuple[str, np.ndarray, str]], label: str, margin: float | None = None, zero: bool = True
+) -> Picture:
+    """Draw, line by line, the values of each run as dots, and their mean with its 95 % interval; a line at ``zero``."""
     picture = Picture(figsize=(8.4, 1.3 + 0.34 * len(rows)), layout="constrained")
     axes = picture.subplots()
     if margin is not None:
         axes.axvspan(-margin, margin, color=GREY, alpha=0.13, linewidth=0)
-    axes.axvline(0, color=BLACK, linewidth=0.9)
+    if zero:
+        axes.axvline(0, color=BLACK, linewidth=0.9)
     for place, (_, values, colour) in enumerate(rows):
         axes.plot(values, np.full(len(values), place + 0.18), "o", color=colour, alpha=0.45, markersize=4)
         reach = half_width(values, 0.95) if len(values) > 1 else 0.0
@@ -123,9 +126,7 @@ def shares(own: Tables) -> Picture:
         (treatment.replace("_", " "), group["decades"].to_numpy(), BLUE if treatment == "optimised" else GREY)
         for (treatment,), group in finite(own["inputs"]).group_by("treatment", maintain_order=True)
     ]
-    picture = forest(rows, "decades: −log10 of the gradient's share inside the top directions")
-    picture.axes[0].lines[0].remove()  # 0 means nothing here
-    return picture
+    return forest(rows, "decades: −log10 of the gradient's share inside the top directions", zero=False)
 
 
 def signs(own: Tables) -> Picture:

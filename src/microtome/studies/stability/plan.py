@@ -66,7 +66,10 @@ class _Plan:
         self.config = config
         self.model = {"model": model}
         self.text = {"text": text} | {name: getattr(config, name) for name in TEXT}
-        self.training = {name: getattr(config, name) for name in ("steps", "learning_rate", "length")}
+        self.damage = self.text | {"draws": config.draws, "seed": config.seed}
+        self.training = self.damage | {
+            name: getattr(config, name) for name in ("steps", "learning_rate", "length")
+        }
 
     def units(self, label: str) -> Iterator[Unit]:
         self.label = label
@@ -83,12 +86,11 @@ class _Plan:
                 yield self.published(cell, seed)
 
     def baseline(self, precision: str) -> Unit:
-        spec = self.text | {"precision": precision, "draws": self.config.draws, "seed": self.config.seed}
+        spec = self.damage | {"precision": precision}
         return self.unit("baseline", f"baseline, {precision}", spec, cost=0.5)
 
     def planted(self, baseline: Unit) -> Unit:
-        spec = self.text | {"draws": self.config.draws, "seed": self.config.seed}
-        return self.unit("planted", "a planted collapse", spec, needs=(baseline.id,))
+        return self.unit("planted", "a planted collapse", self.damage, needs=(baseline.id,))
 
     def of_run(self, seed: int, baselines: Mapping[str, Unit]) -> Iterator[Unit]:
         config = self.config
@@ -106,7 +108,7 @@ class _Plan:
             made[arm] = self.unit(
                 "arm",
                 f"{treatment}, {optimizer}, {tuning}, seed {seed}",
-                self.text | self.training | spec | {"draws": config.draws, "seed": config.seed},
+                self.training | spec,
                 needs=tuple(needs),
                 cost=0.7 if treatment in ("isotropic", "noop") else 1.0,
             )
@@ -118,7 +120,7 @@ class _Plan:
             yield self.unit(
                 "healing",
                 f"healing, seed {seed}",
-                self.text | self.training | spec | {"draws": config.draws, "seed": config.seed},
+                self.training | spec,
                 needs=(baselines[parts(tuning)[1]].id, inputs.id),
                 cost=2.0,
             )
