@@ -45,7 +45,7 @@ demo: $(INSTALLED) ## run every study at a small size on the embedded model; end
 	$(call timed,$(VENV)/bin/microtome demo)
 
 test: $(INSTALLED) ## run the test suite
-	$(call timed,$(VENV)/bin/python -m pytest)
+	$(call timed,$(VENV)/bin/python -m pytest -n logical --maxprocesses 8 --dist loadfile)
 
 check: $(INSTALLED) ## lint, format, types, and the floors of the house
 	$(VENV)/bin/ruff check .

@@ -4,7 +4,9 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # idle threads leave the cores to the other test process
+os.environ.pop("COLUMNS", None)  # a test process of pytest-xdist would print at its terminal's width
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

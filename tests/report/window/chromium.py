@@ -20,6 +20,10 @@ KEYS = {"Enter": 13, "Tab": 9, " ": 32, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRi
 PATIENCE = 10.0
 
 
+class Refused(Exception):
+    """The browser could not do what it was asked."""
+
+
 class Page:
     """One open page."""
 
@@ -38,7 +42,8 @@ class Page:
         while (answer := json.loads(self._socket.recv())).get("id") != self._count:
             if answer["method"] in ("Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled"):
                 self.errors.append(json.dumps(answer["params"]))
-        assert "error" not in answer, answer["error"]
+        if "error" in answer:
+            raise Refused(answer["error"]["message"])
         return answer["result"]
 
     def js(self, expression: str) -> Any:
@@ -50,9 +55,17 @@ class Page:
     def until(self, expression: str) -> None:
         """Wait until an expression is true."""
         end = time.monotonic() + PATIENCE
-        while not self.js(f"Boolean({expression})"):
+        while not self._holds(expression):
             assert time.monotonic() < end, f"never true: {expression}\n{self.text()[:2000]}\n{self.errors}"
             time.sleep(0.02)
+
+    def _holds(self, expression: str) -> bool:
+        try:
+            return self.js(f"Boolean({expression})")
+        except Refused as refused:  # it was asked of a page that is being left
+            if "navigated" not in str(refused) and "context" not in str(refused):
+                raise
+            return False
 
     def open(self, address: str) -> None:
         """Open an address and wait until the page is drawn."""
