@@ -89,6 +89,20 @@ def test_work_that_fails_is_not_called_done(
     assert capfd.readouterr() == ("", "")
 
 
+def test_who_is_at_work_stands_with_the_share_that_is_done(
+    capfd: pytest.CaptureFixture[str], wait: Callable[[float], None], terminal: Callable[[], Terminal]
+) -> None:
+    with progress("toy", 4, "units") as advance:
+        wait(6)
+        advance(2, who="3 of 4 workers")
+    said = capfd.readouterr().err.splitlines()[0]
+    assert said == "toy: 4 units: 50% done by 3 of 4 workers, about 6.0 s left"
+    stream = terminal()
+    with progress("toy", 4, "units") as advance:
+        advance(2, who="3 of 4 workers")
+    assert "toy: 4 units, 3 of 4 workers ━" in ESCAPES.sub("", stream.getvalue())
+
+
 def test_a_terminal_shows_a_bar_that_ends_at_100_percent(terminal: Callable[[], Terminal]) -> None:
     assert sum([0.8] * 10) < 8  # as floats the steps do not quite reach the total
     stream = terminal()

@@ -86,10 +86,12 @@ def test_the_joint_page_holds_every_run(first: Run, tmp_path: Path) -> None:
     runs = [first, fake(tmp_path / "run")]
     path = write_combined(runs, tmp_path / "demo.html", "All", "Two studies.")
     page = Reader(path.read_text("utf-8"))
-    assert [a["id"] for tag, a in page.elements if tag == "h2"] == ["toy", "task-vectors"]
-    assert "8 predictions in 2 studies: 3 SUPPORTED, 2 FALSIFIED" in page.words
+    headings = [a["id"] for tag, a in page.elements if tag == "h2"]
+    assert headings == [f"{run.study.name}-{run.id}" for run in runs]
+    assert "8 predictions in 2 runs of 2 studies: 3 SUPPORTED, 2 FALSIFIED" in page.words
     assert "On 1 of them the original's own rule and the controlled verdict disagree." in page.words
-    assert len([1 for tag, _ in page.elements if tag == "img"]) == 3
+    assert len([1 for tag, _ in page.elements if tag == "img"]) == 4, "those of the runs, and the overview"
+    assert (tmp_path / "demo" / "overview.png").is_file()
     ids = [a["id"] for _, a in page.elements if "id" in a]
     assert len(ids) == len(set(ids))
     assert "<script" not in path.read_text("utf-8")

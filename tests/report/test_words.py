@@ -7,6 +7,19 @@ from microtome.report import words
 
 
 @pytest.mark.parametrize(
+    ("reference", "name"),
+    [
+        ("embedded:smollm2-135m", "smollm2-135m"),
+        ("EleutherAI/pythia-70m@main", "pythia-70m@main"),
+        ("models/band/", "band"),
+        ("/cache/train/e12a06715920772104d0db9b", "e12a0671…"),
+    ],
+)
+def test_a_model_goes_by_its_name(reference: str, name: str) -> None:
+    assert words.model(reference) == name
+
+
+@pytest.mark.parametrize(
     ("x", "text"),
     [
         (0.0, "0"),

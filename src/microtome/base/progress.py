@@ -1,15 +1,21 @@
 """Progress of all long work, on stderr: a bar in a terminal or notebook, else a line or two if it takes long."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Advance = Callable[[float], None]
+
+class Advance(Protocol):
+    """The function that advances a piece of work."""
+
+    def __call__(self, steps: float, /, who: str = "") -> None:
+        """Take the work ``steps`` further, and say who is at it, such as ``3 of 4 workers``."""
+
 
 LONG = 2.0
 """Seconds after which work is worth a line where no bar can be drawn."""
@@ -73,14 +79,18 @@ def _bar(console: "Console", what: str, total: float | None) -> Iterator[Advance
     # The speed is that of the whole work: with steps of minutes, a short window would often be empty.
     with rich.Progress(*columns, speed_estimate_period=float("inf"), **options) as bar:
         task = bar.add_task(what, total=total)
-        yield lambda steps: bar.advance(task, steps)
+
+        def advance(steps: float, /, who: str = "") -> None:
+            bar.update(task, advance=steps, description=f"{what}, {who}" if who else what)
+
+        yield advance
 
 
 @contextmanager
 def _lines(what: str, total: float | None) -> Iterator[Advance]:
     start, done, said = monotonic(), 0.0, False
 
-    def advance(steps: float) -> None:
+    def advance(steps: float, /, who: str = "") -> None:
         nonlocal done, said
         done += steps
         elapsed = monotonic() - start
@@ -88,7 +98,8 @@ def _lines(what: str, total: float | None) -> Iterator[Advance]:
             return
         said = True
         left = duration(elapsed / done * (total - done))
-        print(f"{what}: {done / total:.0%} done, about {left} left", file=sys.stderr, flush=True)
+        so_far = f"{done / total:.0%} done" + (f" by {who}" if who else "")
+        print(f"{what}: {so_far}, about {left} left", file=sys.stderr, flush=True)
 
     yield advance
     if (elapsed := monotonic() - start) >= LONG:

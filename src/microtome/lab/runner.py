@@ -169,7 +169,7 @@ class _Session:
                     failed[unit.id] = result.error
                 with _storing():
                     self._store(unit, result)
-                advance(unit.cost * share)
+                advance(unit.cost * share, who=self.engine.at_work)
         self._update("failed" if failed else "measuring", failed=failed)
         return failed
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -79,6 +80,12 @@ def tally(outcomes: Iterable[Outcome]) -> str:
     """Say how many predictions came to what: ``2 SUPPORTED, 1 FALSIFIED``."""
     counts = Counter(outcomes)
     return ", ".join(f"{counts[o]} {o}" for o in Outcome if counts[o])
+
+
+def model(reference: str) -> str:
+    """Return the name in a model reference, without what stands before it; of a digest, the first digits."""
+    name = reference.rstrip("/").rpartition("/")[2].rpartition(":")[2]
+    return f"{name[:8]}…" if re.fullmatch("[0-9a-f]{16,}", name) else name
 
 
 def joined(items: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -97,9 +98,16 @@ def measured_files(run: Run) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_two_nodes_give_the_same_bytes_as_this_process(
-    toys: Toys, on_cluster: OnCluster, tmp_path: Path, shared: bool
+    toys: Toys,
+    on_cluster: OnCluster,
+    tmp_path: Path,
+    shared: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr("microtome.base.progress.LONG", 0)
     run = on_cluster(engine={"shared_store": shared}, pause=0.1)
+    assert re.match(r"toy: 8 units: 1\d% done by [12] of 2 workers, about .* left", capfd.readouterr().err)
     assert toys.said == ["2 workers on the cluster, each with 1 CPU"]
     assert len(toys.pids()) == 2
     assert os.getpid() not in toys.pids()

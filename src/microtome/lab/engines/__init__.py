@@ -40,6 +40,8 @@ class Engine(Protocol):
 
     threads: int
     """How many threads one unit may use."""
+    at_work: str
+    """Who measures at the moment, for the progress line; empty where that is this process alone."""
 
     def measure(
         self, study: Study, config: Any, units: Sequence[Unit], folder: Callable[[str], Path]

@@ -83,6 +83,12 @@ class Crew:
         """The workers that wait for a unit."""
         return [worker for worker in self._workers if worker.pending is None]
 
+    @property
+    def at_work(self) -> str:
+        """How many workers are ready, of how many, such as ``3 of 4 workers`` while one opens its bench."""
+        ready = sum(worker.opened for worker in self._workers)
+        return f"{ready} of {len(self._workers)} workers"
+
     def hire(self, size: int) -> None:
         """Start ``size`` workers; each is ready once its bench is open."""
         for _ in range(size):

@@ -26,6 +26,7 @@ class LocalEngine:
             raise UserError(f"threads: expected at least 1, got {threads}")
         self.workers = workers
         self.threads = threads or max(1, available() // workers)
+        self.at_work = ""
 
     def measure(
         self, study: Study, config: Any, units: Sequence[Unit], folder: Callable[[str], Path]
@@ -64,6 +65,7 @@ class LocalEngine:
         try:
             for _ in range(min(self.workers, len(units))):
                 workers.append(_Worker(context, study, config, self.threads))  # noqa: PERF401, keep the started
+            self.at_work = f"{len(workers)} workers"
             by_connection: dict[Any, _Worker] = {worker.connection: worker for worker in workers}
             while not schedule.finished:
                 for worker in workers:

@@ -55,6 +55,7 @@ class RayEngine:
         self.threads = threads
         self.retries = retries
         self.shared_store = shared_store
+        self.at_work = ""
         self._tell = tell
 
     def measure(
@@ -91,6 +92,7 @@ class RayEngine:
                             schedule.give_back(unit)
                             continue
                         result = replace(result, error=f"{result.error} ({attempts})")
+                    self.at_work = crew.at_work
                     yield result
                     schedule.settle(result)
             finally:
