@@ -52,6 +52,8 @@ def test_the_study_gives_a_page_with_verdicts(
     (verdict,) = json.loads((page.parent / "verdicts.json").read_text("utf-8"))["verdicts"]
     assert verdict["estimate"]["n"] == 8
     assert (page.parent / "tables" / "data.parquet").is_file()
+    origin = json.loads((page.parent / "run.json").read_text("utf-8"))["provenance"]
+    assert "microtome-example" in origin["packages"]
 
 
 def test_the_study_has_power(microtome: Run) -> None:

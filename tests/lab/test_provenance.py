@@ -44,8 +44,8 @@ def test_packages_are_those_that_results_depend_on() -> None:
 
 
 def test_everything_is_there() -> None:
-    found = provenance("microtome run toy", threads=2, workers=1, dtype="float32")
-    assert found["command"] == "microtome run toy"
+    found = provenance("microtome run toy", engine="local", threads=2, workers=1, dtype="float32")
+    assert (found["command"], found["engine"]) == ("microtome run toy", "local")
     assert (found["threads"], found["workers"], found["dtype"], found["finished"]) == (2, 1, "float32", None)
     assert all(found[name] for name in ("python", "system", "cpu", "cpus", "started", "packages"))
 

@@ -6,7 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from microtome.lab.record import now
 
 
 def provenance(
-    command: str | None, *, threads: int, workers: int | None, dtype: str | None
+    command: str | None, *, engine: str, threads: int, workers: int | None, dtype: str | None
 ) -> dict[str, Any]:
     """Return what a session's results come from, as JSON values; ``finished`` is added when it ends."""
     return {
@@ -28,6 +28,7 @@ def provenance(
         "cpu": cpu_model(),
         "cpus": os.cpu_count(),
         "gpus": gpu_models(),
+        "engine": engine,
         "workers": workers,
         "threads": threads,
         "dtype": dtype,
@@ -44,11 +45,14 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
 
 def package_versions() -> dict[str, str]:
-    """Return the versions of microtome and of the installed packages that results may depend on."""
+    """Return the versions of microtome, of its plugins and of the installed packages that results may depend on."""
     required = [
         line for line in requires("microtome") or () if not re.search(r"extra == .(dev|bench|docs)", line)
     ]
     names = ["microtome", *(re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in required)]
+    groups = (group for group in entry_points().groups if group.startswith("microtome."))
+    added = {entry.dist.name for group in groups for entry in entry_points(group=group) if entry.dist}
+    names += sorted(added - set(names))
     found = {}
     for name in names:
         try:

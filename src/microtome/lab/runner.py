@@ -119,6 +119,7 @@ class _Session:
         dtype = getattr(self.layout.config, "dtype", None)
         origin = provenance(
             command,
+            engine=self.engine.name,
             threads=self.engine.threads,
             workers=getattr(self.engine, "workers", None),
             dtype=None if dtype is None else str(dtype),

@@ -116,6 +116,7 @@ def test_two_nodes_give_the_same_bytes_as_this_process(
     assert list(run.path.rglob(f"{TEMPORARY}*")) == []
     assert verify(run) == []
     assert run.record.provenance["threads"] == 1
+    assert run.record.provenance["engine"] == "ray"
     log = run.path / "units" / run.record.units[0].id / "log.txt"
     assert log.read_text().startswith("measured on node ")
 

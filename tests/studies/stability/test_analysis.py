@@ -15,7 +15,7 @@ from microtome.studies.stability import STUDY
 from microtome.studies.stability.config import StabilityConfig
 from microtome.studies.stability.data import Data
 from microtome.studies.stability.planted import EFFECT, EFFECTS, NOT_IMMUNE, simulate, with_truth
-from microtome.studies.stability.tables import recovery
+from microtome.studies.stability.tables import recoveries
 
 ONE = StabilityConfig()
 SIZES = StabilityConfig(models=tuple(f"size-{n}" for n in range(5)), healing_steps=0)
@@ -160,7 +160,7 @@ def test_recovery_is_undefined_without_damage() -> None:
     healing = pl.DataFrame(
         {"subject": "m", "run": [1, 1, 2, 2], "step": [0, 5, 0, 5], "effect": [-0.5, -0.2, 0.1, 0.0]}
     )
-    found = recovery(healing)["recovery"].to_list()
+    found = recoveries(healing)["recovery"].to_list()
     expected = 100 * (np.exp(-0.2) - np.exp(-0.5)) / (1 - np.exp(-0.5))
     assert found == [pytest.approx(expected), None]
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from microtome.studies.stability.healing import heal, recovery, summary
+from microtome.studies.stability.healing import heal, summary
 from microtome.studies.stability.published_attack import attack
 from microtome.studies.stability.published_damage import as_published
+from microtome.studies.stability.recovered import recovery
 from tests.studies.stability.conftest import copied
 
 TEXT = torch.from_numpy(np.random.default_rng(5).integers(4, 200, (4, 12)))

@@ -38,6 +38,8 @@ Result = Measured | Failed
 class Engine(Protocol):
     """Measures the units that a run is missing."""
 
+    name: str
+    """As users ask for it."""
     threads: int
     """How many threads one unit may use."""
     at_work: str

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class LocalEngine:
     """Measures in this process (``workers=1``) or in ``workers`` processes, each with its own bench."""
 
+    name = "local"
+
     def __init__(self, workers: int = 1, threads: int | None = None) -> None:
         if workers < 1:
             raise UserError(f"workers: expected at least 1, got {workers}")

@@ -32,6 +32,8 @@ class RayEngine:
         UserError: Ray is not installed, or a number is too small.
     """
 
+    name = "ray"
+
     def __init__(
         self,
         address: str | None = None,

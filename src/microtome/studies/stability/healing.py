@@ -14,6 +14,7 @@ from microtome.studies.stability.published_catalyst import twice_shifted
 from microtome.studies.stability.published_damage import as_published
 from microtome.studies.stability.records.run import Line
 from microtome.studies.stability.records.write import EVERY, Clock, line, prefixed
+from microtome.studies.stability.recovered import recovery
 from microtome.train.finetune.tune import tune
 
 if TYPE_CHECKING:
@@ -114,8 +115,3 @@ def summary(original: dict[str, Any], collapsed: dict[str, Any], final: dict[str
         "original_perplexity": original["perplexity"],
         "collapsed_perplexity": before,
     }
-
-
-def recovery(rank: float, original: float, collapsed: float) -> float | None:
-    """Return ``100 (R - R_c) / (R_o - R_c)``, in per cent of the rank that was lost; None where none was."""
-    return 100 * (rank - collapsed) / (original - collapsed) if collapsed < original else None

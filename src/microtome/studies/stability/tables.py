@@ -1,14 +1,15 @@
 """The numbers behind the page: what was measured, each comparison run by run, and the original's recovery."""
 
 from dataclasses import fields
+from math import exp
 
-import numpy as np
 import polars as pl
 
 from microtome.lab.study import Tables
 from microtome.studies.stability.config import StabilityConfig
 from microtome.studies.stability.data import Data
 from microtome.studies.stability.estimates import by_size, contrasts, values_of
+from microtome.studies.stability.recovered import recovery
 
 MEANS = ("effect", "rise", "norm", "relative", "first_loss", "last_loss")
 
@@ -19,7 +20,7 @@ def tables(config: StabilityConfig, data: Data) -> Tables:
     return own | {
         "comparisons": _comparisons(config, data),
         "sizes": by_size(config, data),
-        "recovery": recovery(data.healing),
+        "recovery": recoveries(data.healing),
         "means": _means(data.arms),
     }
 
@@ -34,10 +35,10 @@ def _comparisons(config: StabilityConfig, data: Data) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={"subject": pl.String, "prediction": pl.String, "value": pl.Float64})
 
 
-def recovery(healing: pl.DataFrame) -> pl.DataFrame:
+def recoveries(healing: pl.DataFrame) -> pl.DataFrame:
     """Return ``subject``, ``run`` and ``recovery`` in per cent, as the original computes it of ranks.
 
-    ``100 (R - R_damaged) / (R_original - R_damaged)``; missing where rank was not lowered: there is nothing to recover.
+    Missing where rank was not lowered: there is nothing to recover.
     """
     ends = (
         healing.drop_nulls("effect")
@@ -45,11 +46,10 @@ def recovery(healing: pl.DataFrame) -> pl.DataFrame:
         .group_by("subject", "run", maintain_order=True)
         .agg(pl.col("effect").first().alias("damaged"), pl.col("effect").last().alias("healed"))
     )
-    damaged, healed = (ends[name].to_numpy() for name in ("damaged", "healed"))
-    lowered = damaged < 0
-    share = np.full(len(ends), np.nan)
-    np.divide(np.exp(healed) - np.exp(damaged), 1 - np.exp(damaged), out=share, where=lowered)
-    return ends.select("subject", "run").with_columns(recovery=pl.Series(100 * share).fill_nan(None))
+    shares = [
+        recovery(exp(healed), 1.0, exp(damaged)) for damaged, healed in ends["damaged", "healed"].iter_rows()
+    ]
+    return ends.select("subject", "run").with_columns(recovery=pl.Series(shares, dtype=pl.Float64))
 
 
 def _means(arms: pl.DataFrame) -> pl.DataFrame:

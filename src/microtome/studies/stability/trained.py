@@ -67,9 +67,10 @@ def arm(bench: StabilityBench, spec: Mapping[str, Any], *given: Measurement) -> 
             moved = [missed[name] for name, norm in now.items() if norm > 0]
             row = losses | {"dose": "matched", "mismatch": max(moved)} | _moved(now, size)
             if len(moved) < len(missed):
-                row["note"] = (
+                unmoved = (
                     f"{len(missed) - len(moved)} tensors that the input does not move are left as they are"
                 )
+                row["note"] = "; ".join(filter(None, (losses.get("note"), unmoved)))
             found += _measured(bench, model, baseline, row)
     return Measurement(rows(found), {"norms": np.array(list(norms.values()))})
 

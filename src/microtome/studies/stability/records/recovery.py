@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from math import log
 
+from microtome.studies.stability import recovered
 from microtome.studies.stability.records.findings import Finding, names
 from microtome.studies.stability.records.run import Record
 
@@ -25,11 +26,12 @@ def _ratio(record: Record, above: str, below: str) -> float | None:
 
 def recovery(record: Record) -> float | None:
     """Return ``100 (R_final - R_collapsed) / (R_original - R_collapsed)`` , per cent; None if no rank had been lost."""
-    damage, summary = damage_before(record), record.summary or {}
-    if damage is None or not damage < 0 or summary.get("final_effective_rank") is None:
+    summary = record.summary or {}
+    if damage_before(record) is None or summary.get("final_effective_rank") is None:
         return None
-    collapsed = summary["collapsed_rank"]
-    return 100 * (summary["final_effective_rank"] - collapsed) / (summary["original_rank"] - collapsed)
+    return recovered.recovery(
+        summary["final_effective_rank"], summary["original_rank"], summary["collapsed_rank"]
+    )
 
 
 def recoveries(records: Sequence[Record]) -> Iterator[Finding]:
