@@ -120,7 +120,7 @@ def test_a_large_drawing_travels_as_pixels(first: Run, monkeypatch: pytest.Monke
 def test_style_leaves_the_callers_settings_alone() -> None:
     import matplotlib as mpl
 
-    from microtome.report.style import style
+    from microtome.base.style import style
 
     before = mpl.rcParams["font.size"]
     with style():

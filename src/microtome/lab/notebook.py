@@ -1,5 +1,6 @@
-"""How a run shows itself in a notebook: its verdicts in a table. Every text is escaped."""
+"""How a run shows itself in a notebook: its verdicts in a table, its figures as pictures. Every text is escaped."""
 
+import sys
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,16 @@ _COLOURS = {
     "INSUFFICIENT": "#6b6b6b",
     "INVALID": "#8a5a00",
 }
+
+
+def show_figures() -> None:
+    """Have the notebook that runs this, if any, show matplotlib's figures, also those made without pyplot."""
+    if "IPython" in sys.modules:
+        from IPython.core.getipython import get_ipython
+        from IPython.core.pylabtools import select_figure_formats
+
+        if shell := get_ipython():
+            select_figure_formats(shell, {"png"})
 
 
 def as_html(run: "Run") -> str:

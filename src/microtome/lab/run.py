@@ -122,8 +122,13 @@ class Run:
         }
 
     def figures(self) -> "dict[str, MatplotlibFigure]":
-        """Draw the study's figures and return them by name."""
-        return {figure.name: figure.draw() for figure in self.study.figures(self.config, self.tables)}
+        """Draw the study's figures as on its page and return them by name; a notebook shows one as a picture."""
+        from microtome.base.style import style
+        from microtome.lab.notebook import show_figures
+
+        show_figures()
+        with style():
+            return {figure.name: figure.draw() for figure in self.study.figures(self.config, self.tables)}
 
     @property
     def verdict_table(self) -> "pl.DataFrame":

@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from microtome.base.files import atomic
+from microtome.base.style import style
 from microtome.lab.study import Figure
-from microtome.report.style import style
 
 if TYPE_CHECKING:
     from microtome.lab.run import Run

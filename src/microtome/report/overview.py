@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from microtome.base import style
 from microtome.lab.store_index import models_of
 from microtome.lab.study import Figure
 from microtome.lab.verdict import Outcome
-from microtome.report import style, words
+from microtome.report import words
 from microtome.report.content import Answer, Content
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from microtome.base.style import style
 from microtome.lab.study import Tables
-from microtome.report.style import style
 from microtome.studies.bands import STUDY
 from microtome.studies.bands.arms import ARMS
 from microtome.studies.bands.config import BandsConfig

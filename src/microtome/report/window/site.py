@@ -17,10 +17,10 @@ from string import Template
 from typing import Any, NamedTuple
 
 from microtome.base.errors import UserError
+from microtome.base.style import PALETTE
 from microtome.lab.results import ROWS, TABLES
 from microtome.lab.run import Run
 from microtome.lab.store import RUN, Store
-from microtome.report.style import PALETTE
 from microtome.report.window.contents import file_names, of_run, of_store, table_names
 from microtome.report.window.tables import as_csv, packed
 

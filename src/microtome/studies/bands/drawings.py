@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Picture
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
-from microtome.report.style import BLACK, GREY
+from microtome.base.style import BLACK, GREY
 from microtome.report.words import number
 from microtome.studies.bands.marks import (
     LOOKS,

@@ -9,7 +9,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure as Picture
 from matplotlib.ticker import MaxNLocator
 
-from microtome.report.style import BLACK, BLUE, DIVERGING, GREEN, GREY, ORANGE, SEQUENTIAL, VERMILION
+from microtome.base.style import BLACK, BLUE, DIVERGING, GREEN, GREY, ORANGE, SEQUENTIAL, VERMILION
 from microtome.studies.head_spectra.protocol import PARTIAL_BELOW, PREDICTIONS, SUPPORTED_BELOW
 
 Own = Mapping[str, pl.DataFrame]

@@ -7,9 +7,9 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
 
+from microtome.base.style import BLACK, BLUE, GREEN, GREY, ORANGE, PALETTE, PURPLE, VERMILION
 from microtome.lab.study import Tables
 from microtome.measure.effects import half_width
-from microtome.report.style import BLACK, BLUE, GREEN, GREY, ORANGE, PALETTE, PURPLE, VERMILION
 from microtome.studies.stability.protocol import IMMUNE
 
 CHANGE = "change of ln rank (0: none)"

@@ -7,7 +7,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
 
-from microtome.report.style import BLUE, DIVERGING, GREY, ORANGE, PALETTE, VERMILION
+from microtome.base.style import BLUE, DIVERGING, GREY, ORANGE, PALETTE, VERMILION
 
 KIND_COLOURS = {"task": BLUE, "wrong task": VERMILION, "random": GREY}
 

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure as Picture
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, Locator, LogLocator, MaxNLocator, NullLocator
 
+from microtome.base.style import BLACK, BLUE, DIVERGING, GREEN, GREY, ORANGE, SEQUENTIAL, SKY, VERMILION
 from microtome.measure.effects import half_width
-from microtome.report.style import BLACK, BLUE, DIVERGING, GREEN, GREY, ORANGE, SEQUENTIAL, SKY, VERMILION
 
 ROLES = {
     "pair": (BLUE, "the two models"),

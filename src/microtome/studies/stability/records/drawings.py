@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from microtome.report.style import BLUE, GREY, VERMILION
+from microtome.base.style import BLUE, GREY, VERMILION
 from microtome.studies.stability.records.contrasts import Cell
 from microtome.studies.stability.records.controlled import Controlled
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from microtome.base.files import atomic
-from microtome.report.style import BLACK, BLUE, PALETTE, style
+from microtome.base.style import BLACK, BLUE, PALETTE, style
 from microtome.studies.stability.records.published_statistics import mark
 from microtome.studies.stability.records.published_tables import REDUCTION, Cell
 from microtome.studies.stability.records.run import millions
