@@ -41,6 +41,13 @@ def test_the_installed_study_is_listed(microtome: Run) -> None:
     assert "Not usable" not in listed
 
 
+def test_what_the_study_lacks_has_no_heading(microtome: Run) -> None:
+    shown = microtome("show", "word-order")
+    assert "Predictions" in shown
+    assert "Published rules" not in shown
+    assert "Controls" not in shown
+
+
 def test_the_study_gives_a_page_with_verdicts(
     microtome: Run, words: Path, tiny_model: Callable[..., Path], tmp_path: Path
 ) -> None:
