@@ -89,6 +89,13 @@ def test_work_that_fails_is_not_called_done(
     assert capfd.readouterr() == ("", "")
 
 
+def test_one_is_not_several(capfd: pytest.CaptureFixture[str], wait: Callable[[float], None]) -> None:
+    with progress("toy", 1, "units") as advance:
+        wait(20)
+        advance(1)
+    assert capfd.readouterr().err == "toy: 1 unit: done in 20 s\n"
+
+
 def test_who_is_at_work_stands_with_the_share_that_is_done(
     capfd: pytest.CaptureFixture[str], wait: Callable[[float], None], terminal: Callable[[], Terminal]
 ) -> None:

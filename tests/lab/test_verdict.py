@@ -63,7 +63,7 @@ def null(p: float, smallest: float = 0.001, enough: str | None = None) -> Null:
             "a null with at least 20 arrangements would be enough",
         ),
         (estimate(1.1, 2, null=null(1 / 6, 1 / 6, "five tasks")), "INSUFFICIENT", "0.05; five tasks"),
-        (estimate(1.1, 2, n=2), "INSUFFICIENT", "2 pairs; 3 would be enough"),
+        (estimate(1.1, 2, n=2), "INSUFFICIENT", "2 of the 3 pairs that would be enough"),
         (
             Estimate.missing("all items were wrong", n=9, unit="pairs", method="none"),
             "INSUFFICIENT",

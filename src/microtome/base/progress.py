@@ -35,7 +35,8 @@ def progress(description: str, total: float | None, unit: str = "") -> Iterator[
     """
     from rich.console import Console
 
-    what = f"{description}: {total:,.0f} {unit}".rstrip() if total is not None and unit else description
+    noun = unit.removesuffix("s") if total == 1 else unit
+    what = f"{description}: {total:,.0f} {noun}" if total is not None and unit else description
     console = Console(stderr=True)
     with _bar(console, what, total) if _draws(console) else _lines(what, total) as advance:
         yield advance

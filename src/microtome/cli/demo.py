@@ -34,6 +34,7 @@ def demo(
     from microtome.cli.printing import print_run
     from microtome.lab import registry
     from microtome.report.combined import write_combined
+    from microtome.report.words import counted
 
     start = time.monotonic()
     runs, models = [], []
@@ -49,7 +50,7 @@ def demo(
             runs.append(run)
             models += study.models(run.config)
     page = write_combined(runs, store / "demo.html", "A demonstration", INTRODUCTION)
-    count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    count = counted(len(runs), "run")
     window = face.export_view(store, store.with_name(f"{store.name}-window"))
     say(
         "",

@@ -90,12 +90,14 @@ def print_trained(trained: "Trained") -> None:
 
 def print_experiments(folders: "Sequence[Path]", verbosity: str) -> None:
     """Print where the original's folders are: nothing, their number, or each."""
+    from microtome.report.words import counted
+
     if verbosity == "quiet":
         return
     if verbosity == "verbose":
         say(*map(str, folders))
     place = folders[0].parent if folders else None
-    say(f"{len(folders)} runs{f' in {place}' if place else ''}")
+    say(f"{counted(len(folders), 'run')}{f' in {place}' if place else ''}")
 
 
 def print_analysis(analysed: Any) -> None:

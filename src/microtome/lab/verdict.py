@@ -107,7 +107,7 @@ def _bar(
     if estimate.n < prediction.min_units:
         return (
             Outcome.INSUFFICIENT,
-            f"{estimate.n} {estimate.unit}; {prediction.min_units} would be enough",
+            f"{estimate.n} of the {prediction.min_units} {estimate.unit} that would be enough",
         )
     null = estimate.null
     if null and null.smallest_p > alpha:

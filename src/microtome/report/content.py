@@ -129,9 +129,8 @@ def _settings(run: "Run", given: Mapping[str, Any]) -> tuple[Setting, ...]:
 
 def _summary(answers: tuple[Answer, ...]) -> tuple[str, ...]:
     """Return the sentences that say what came out and where the two answers part."""
-    count = len(answers)
-    noun = "prediction" if count == 1 else "predictions"
-    sentences = [f"{count} {noun}: {words.tally(a.verdict.outcome for a in answers)}."]
+    tally = words.tally(a.verdict.outcome for a in answers)
+    sentences = [f"{words.counted(len(answers), 'prediction')}: {tally}."]
     pairs = [(a, p) for a in answers for p in a.published]
     apart = [(a, p) for a, p in pairs if p.relation.kind == "disagree"]
     open_ = [(a, p) for a, p in pairs if p.relation.kind == "open"]

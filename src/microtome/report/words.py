@@ -88,6 +88,11 @@ def model(reference: str) -> str:
     return f"{name[:8]}…" if re.fullmatch("[0-9a-f]{16,}", name) else name
 
 
+def counted(count: int, noun: str) -> str:
+    """Write a count with its noun: ``1 run``, ``10,000 runs``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def joined(items: Sequence[str]) -> str:
     """Join with commas and a last *and*."""
     return " and ".join(part for part in (", ".join(items[:-1]), items[-1]) if part) if items else ""

@@ -61,7 +61,7 @@ def test_too_few_seeds_are_said_to_be_too_few(seeds: int) -> None:
     analysis = STUDY.analyse(config, data, [0.05])
     verdicts = decide(PREDICTIONS, analysis.estimates, analysis.controls, 0.05)
     assert {verdict.outcome for verdict in verdicts} == {Outcome.INSUFFICIENT}
-    assert all("5 would be enough" in verdict.reason for verdict in verdicts)
+    assert all("of the 5 seeds that would be enough" in verdict.reason for verdict in verdicts)
 
 
 def test_without_a_reference_its_claims_say_so() -> None:

@@ -96,6 +96,12 @@ def test_configs_are_held_against_names_and_runs(section: str, values: dict[str,
     assert words in said(1, runs)["config against run"]
 
 
+@pytest.mark.parametrize("reference", ["embedded:pythia-70m", "models/pythia-70m/", "EleutherAI/pythia-70m"])
+def test_a_reference_of_any_kind_agrees_with_the_name_in_it(reference: str) -> None:
+    runs = [_with(run, "model", hf_model_id=reference) for run in cell(FALLS)]
+    assert "config against run" not in said(1, runs)
+
+
 def test_bits_and_steps_are_held_against_names_and_runs() -> None:
     eight = [_with(r, "model", quantization_bits=4) for r in cell(FALLS, size="1b", precision="8bit")]
     assert "the config quantises to 4 bits in a run named 8bit" in said(4, eight)["config against run"]

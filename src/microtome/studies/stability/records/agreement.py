@@ -5,7 +5,7 @@ from typing import Any
 
 from microtome.studies.stability.records.findings import Finding, names, runs
 from microtome.studies.stability.records.read import Aggregate, Collection
-from microtome.studies.stability.records.run import Record
+from microtome.studies.stability.records.run import Record, label
 
 PRINTED = (
     ("baseline_rank", "baseline_rank", 4),
@@ -72,8 +72,8 @@ def _contradictions(record: Record) -> Iterator[str]:
     model, attack = record.config.get("model", {}), record.config.get("attack", {})
     folder = record.folder.name.lower()
     for key in ("name", "hf_model_id"):
-        label = str(model.get(key) or "").rsplit("/", 1)[-1]
-        if label and label.lower() not in folder:
+        named = label(str(model.get(key) or ""))
+        if named and named.lower() not in folder:
             yield f"the config's {key} is {model[key]}, the folder's name says {record.model}"
     quantised, bits = model.get("use_quantization"), model.get("quantization_bits")
     if quantised is not None and bool(quantised) != (record.precision != "fp16"):

@@ -76,14 +76,13 @@ def summary(collection: Collection, findings: Sequence[Finding], found: Controll
     """Say how much was read and left out, what the checks found, and where the two analyses part."""
     read, left = len(collection.records), sum(len(one.runs) for one in found.excluded)
     checks = len({finding.check for finding in findings})
-    sentences = [f"{read} runs were read, {left} of them left out of the controlled analysis."]
-    sentences.append(
-        f"{checks} checks found {len(findings)} defects." if findings else "The checks found no defect."
-    )
+    were = "was" if read == 1 else "were"
+    sentences = [f"{words.counted(read, 'run')} {were} read, {left} left out of the controlled analysis."]
+    said = f"{words.counted(checks, 'check')} found {words.counted(len(findings), 'defect')}."
+    sentences.append(said if findings else "The checks found no defect.")
     if found.verdicts:
         tally = words.tally(verdict.outcome for verdict in found.verdicts)
-        noun = "claim" if len(found.verdicts) == 1 else "claims"
-        sentences.append(f"{len(found.verdicts)} {noun}: {tally}.")
+        sentences.append(f"{words.counted(len(found.verdicts), 'claim')}: {tally}.")
     for claim, verdict in zip(found.claims, found.verdicts, strict=True):
         if words.relation(claim.reading.claims, verdict.outcome).kind == "disagree":
             sentences.append(
