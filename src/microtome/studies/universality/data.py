@@ -11,7 +11,7 @@ from jaxtyping import Float
 from microtome.lab.study import Measurement, Unit
 from microtome.studies.universality.config import UniversalityConfig
 from microtome.studies.universality.matches import Scores, Selected, scores, selected, table
-from microtome.studies.universality.plan import Comparison, Role
+from microtome.studies.universality.plan import CONDITIONS, Comparison, Role
 from microtome.studies.universality.similarity import SCALES
 
 
@@ -60,6 +60,11 @@ class Data:
     examples: pl.DataFrame | None = None
     noise: Mapping[str, float] | None = None
     labels: Mapping[Role, str] | None = None
+
+    def both(self, role: Role) -> tuple[Published, Published]:
+        """Return what the original's procedures measured of one comparison, on random tokens and on text."""
+        random, text = (self.published[role, condition] for condition in CONDITIONS)
+        return random, text
 
 
 def gather(config: UniversalityConfig, units: Sequence[Unit], measured: Mapping[str, Measurement]) -> Data:

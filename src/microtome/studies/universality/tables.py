@@ -9,20 +9,18 @@ from microtome.lab.seeds import stream
 from microtome.measure.discovery import adjusted_p
 from microtome.measure.frequency import septiles
 from microtome.measure.overlap import hypergeometric_p, stratified_overlap_test
+from microtome.studies.universality.candidates import candidates
 from microtome.studies.universality.config import UniversalityConfig
 from microtome.studies.universality.controls import false_alarms, found_copies
 from microtome.studies.universality.data import Data, Matched, Published
 from microtome.studies.universality.effects import SCHEMA
-from microtome.studies.universality.estimates import ablation_pairs, spectral_pairs, strata_of_layer
-from microtome.studies.universality.inputs import short
-from microtome.studies.universality.plan import CONDITIONS
+from microtome.studies.universality.estimates import spectral_pairs, strata_of_layer
+from microtome.studies.universality.plan import CONDITIONS, Role
 from microtome.studies.universality.thresholds import KINDS, action_quanta, basic_quanta, limit
 
 BINS = np.linspace(-0.2, 1.0, 61)
 ABSOLUTE = (0.3, 0.5, 0.7, 0.9)
 """Held-out correlations above which neurons are counted."""
-HIGHEST_FREQUENCY = 0.5
-"""Cycles per row; the original's S_max."""
 LOW_BANDS = 3
 RESIDUAL = 0.5
 """Correlation above which a match counts as held out, in the table of comparisons."""
@@ -102,23 +100,18 @@ def _summary(config: UniversalityConfig, data: Data, layers: pl.DataFrame) -> pl
     return pl.DataFrame(rows, schema=schema).with_columns(pl.col("value").fill_nan(None))
 
 
-def _both(data: Data, role: str) -> tuple[Published, Published]:
-    random, text = (data.published[role, condition] for condition in CONDITIONS)  # type: ignore[index]
-    return random, text
-
-
-def _sets(config: UniversalityConfig, data: Data, role: str) -> dict[str, float | None]:
-    structural, semantic = (action_quanta(config, one.neurons, config.threshold) for one in _both(data, role))
+def _sets(config: UniversalityConfig, data: Data, role: Role) -> dict[str, float | None]:
+    structural, semantic = (action_quanta(config, one.neurons, config.threshold) for one in data.both(role))
     counts = {"structural": structural, "semantic": semantic, "universal": structural & semantic}
     return {f"AQ, {name}": float(members.sum()) for name, members in counts.items()}
 
 
-def _centroids(config: UniversalityConfig, data: Data, role: str) -> dict[str, float | None]:
+def _centroids(config: UniversalityConfig, data: Data, role: Role) -> dict[str, float | None]:
     """Return mean centroids as the original takes them: of A's neurons, at the indices found for B's.
 
     Beside them the shares in its low bands, the first three of the seven with equal numbers of neurons.
     """
-    random, _ = _both(data, role)
+    random, _ = data.both(role)
     found = action_quanta(config, random.neurons, config.threshold)
     centroid = (
         random.neurons["centroid_a"].fill_null(0.0).to_numpy()
@@ -136,8 +129,9 @@ def _mean(values: np.ndarray) -> float | None:
 def _overlap(config: UniversalityConfig, data: Data) -> pl.DataFrame:
     """Return how many of the original's structural and semantic neurons coincide, beside what chance gives."""
     rows = []
-    for role in dict.fromkeys(role for role, _ in data.published):
-        random, text = _both(data, role)
+    roles: dict[Role, None] = dict.fromkeys(role for role, _ in data.published)
+    for role in roles:
+        random, text = data.both(role)
         a, b = (action_quanta(config, one.neurons, config.threshold) for one in (random, text))
         n, sizes = len(a), (int(a.sum()), int(b.sum()))
         rng = stream(config.seed, "overlap", role)
@@ -264,81 +258,3 @@ def _effects(data: Data) -> pl.DataFrame:
         own = ((frame["task"] == task) & frame["p"].is_not_null()).to_numpy()
         adjusted[own] = adjusted_p(frame["p"].to_numpy()[own])
     return frame.with_columns(adjusted_p=pl.Series(adjusted, dtype=pl.Float64).fill_nan(None))
-
-
-def candidates(config: UniversalityConfig, data: Data) -> pl.DataFrame:
-    """Return the neurons found, for further analysis: those of the controlled answer, and the original's sets.
-
-    ``kind``: ``universal`` and ``matched`` are neurons of A, with their partner in B; ``basic`` is an index that stands
-    for a neuron in both models; ``structural`` and ``semantic`` are neurons of B, as the aligned version finds them.
-    ``score`` is the number that decided: excess, or correlation after Procrustes.
-    """
-    parts = []
-    a, b = short(config.model_a), short(config.model_b or config.model_a)
-    if "pair" in data.matched:
-        frame = data.matched["pair"].frame.filter("matched")
-        kind = pl.when("universal").then(pl.lit("universal")).otherwise(pl.lit("matched"))
-        shared = frame.select(
-            pl.lit(a).alias("model"), "layer", "neuron", kind.alias("kind"), pl.col("excess").alias("score"),
-            pl.lit(b).alias("partner_model"), pl.col("layer_b").alias("partner_layer"),
-            pl.col("neuron_b").alias("partner_neuron"), "r", "rotated", "r_residual", "p", "centroid",
-        )  # fmt: skip
-        parts.append(
-            shared.join(_composite(data, frame), on=["layer", "neuron"], how="left", maintain_order="left")
-        )
-        random, text = _both(data, "pair")
-        sets = {
-            "basic": (random.neurons.filter(pl.Series(basic_quanta(config, random.neurons))), "excess", a),
-            "structural": (
-                random.neurons.filter(pl.Series(action_quanta(config, random.neurons, config.threshold))),
-                "aligned",
-                b,
-            ),
-            "semantic": (
-                text.neurons.filter(pl.Series(action_quanta(config, text.neurons, config.threshold))),
-                "aligned",
-                b,
-            ),
-        }
-        for name, (rows, score, model) in sets.items():
-            parts.append(
-                rows.select(
-                    pl.lit(model).alias("model"),
-                    "layer",
-                    "neuron",
-                    pl.lit(name).alias("kind"),
-                    pl.col(score).alias("score"),
-                )
-            )
-    schema = {
-        "model": pl.String,
-        "layer": pl.Int64,
-        "neuron": pl.Int64,
-        "kind": pl.String,
-        "score": pl.Float64,
-    }
-    return pl.concat(parts, how="diagonal_relaxed") if parts else pl.DataFrame(schema=schema)
-
-
-def _composite(data: Data, frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the original's composite score T I A (1 - S / S_max) of the neurons that were ablated.
-
-    T: held-out correlation; I: divergence with the best replacement over that without the neuron; A: mean loss over
-    tasks, in nats per token; S: centroid, in cycles per row.
-    """
-    schema = {"layer": pl.Int64, "neuron": pl.Int64} | dict.fromkeys(
-        ("irreducibility", "actionability", "composite"), pl.Float64
-    )
-    effects = data.effects
-    if effects is None or effects.is_empty():
-        return pl.DataFrame(schema=schema)
-    own = effects.filter(group="universal")
-    text = own.filter(task="text").pivot("edit", index=["layer", "neuron", "pair"], values="kl")
-    tasks = ablation_pairs(effects, None).select("pair", pl.col("universal").alias("actionability"))
-    joined = text.join(tasks, on="pair").join(
-        frame.select("layer", "neuron", "r", "centroid"), on=["layer", "neuron"]
-    )
-    joined = joined.with_columns(irreducibility=pl.col("replacement") / pl.col("ablation"))
-    slowness = 1 - pl.col("centroid") / HIGHEST_FREQUENCY
-    score = pl.col("r") * pl.col("irreducibility") * pl.col("actionability") * slowness
-    return joined.with_columns(composite=score).select(*schema)
