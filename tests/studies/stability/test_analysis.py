@@ -139,6 +139,17 @@ def test_each_control_can_fail(planted: Data, table: str, changes: dict[str, flo
     assert STUDY.analyse(ONE, planted, alphas(1)).controls[control].passed
 
 
+def test_sizes_that_do_not_match_are_said_where_and_why(planted: Data) -> None:
+    matched = pl.col("dose") == "matched"
+    first = matched & (pl.col("tuning") == "full/float32") & (pl.col("optimizer") == "sgd")
+    broken = planted.arms.with_columns(
+        mismatch=pl.when(first).then(0.05).otherwise(pl.col("mismatch")),
+        tuning=pl.when(first).then(pl.lit("full/bfloat16")).otherwise(pl.col("tuning")),
+    )
+    said = STUDY.analyse(ONE, replace(planted, arms=broken), alphas(1)).controls["matched size"].detail
+    assert "0.05, under sgd, full/bfloat16; 16-bit weights" in said
+
+
 def test_a_run_that_diverged_leaves_its_comparison_undefined_and_not_zero(planted: Data) -> None:
     gone = planted.arms.with_columns(
         effect=pl.when(pl.col("optimizer") == "sgd").then(None).otherwise(pl.col("effect"))
