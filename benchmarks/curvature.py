@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.report import OURS, Report, about, markdown
-from microtome.measure.curvature import ROUTES, Hessian, Route, lanczos
+from microtome.measure.curvature import ROUTES, Hessian, Route, gradient, lanczos
 from microtome.models import load_model
 
 REFERENCE = "embedded:smollm2-135m"
@@ -41,9 +41,9 @@ class Problem:
         logits = self.module(self.tokens, use_cache=False).logits[0, :-1]
         return F.cross_entropy(logits, self.tokens[0, 1:])
 
-    def gradient(self) -> tuple[Tensor, ...]:
-        """Return the gradient, one tensor for each parameter."""
-        return torch.autograd.grad(self.loss(), self.parameters)
+    def gradient(self) -> Tensor:
+        """Return the gradient as one vector, written to the place that products are written to."""
+        return gradient(self.loss, self.parameters, self.out)
 
     def products(self, v: Tensor, route: Route, count: int = 1, **options: Any) -> Tensor:
         """Return the last of some products, all written to one place."""

@@ -9,12 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from microtome.measure.curvature.vectors import Loss, Vector, flat, norm, parts
 
 Route = Literal["kept graph", "double backward", "forward over reverse", "central difference"]
 ROUTES: tuple[Route, ...] = get_args(Route)
 Own = TypeVar("Own", bound="_OfParameters")
+Places = Sequence[GradientEdge | None]
+"""Where in a graph some tensors were computed; None for one that depends on nothing."""
 
 
 @runtime_checkable
@@ -121,7 +124,7 @@ class Hessian(_OfParameters):
         self.route: Route = route
         self.step = step
         self._loss = loss
-        self._slopes: tuple[Tensor, ...] | None = None
+        self._slopes: Places | None = None
         self._routes: dict[Route, Callable[[list[Tensor]], Sequence[Tensor]]] = {
             "kept graph": self._kept_graph,
             "double backward": self._double_backward,
@@ -143,11 +146,11 @@ class Hessian(_OfParameters):
 
     def _kept_graph(self, v: list[Tensor]) -> Sequence[Tensor]:
         if self._slopes is None:
-            self._slopes = self._gradient(create_graph=True)
+            self._slopes = places(self._gradient(create_graph=True))
         return pulled_back(self._slopes, self.parameters, v, keep=True)
 
     def _double_backward(self, v: list[Tensor]) -> Sequence[Tensor]:
-        return pulled_back(self._gradient(create_graph=True), self.parameters, v)
+        return pulled_back(places(self._gradient(create_graph=True)), self.parameters, v)
 
     def _forward_over_reverse(self, v: list[Tensor]) -> Sequence[Tensor]:
         with forward_ad.dual_level():
@@ -198,7 +201,7 @@ class GaussNewton(_OfParameters):
     def __init__(self, logits: Callable[[], Tensor], parameters: Sequence[Tensor]) -> None:
         super().__init__(parameters)
         self._logits = logits
-        self._graph: tuple[Tensor, Tensor, tuple[Tensor, ...]] | None = None
+        self._graph: tuple[Tensor, Tensor, Places] | None = None
 
     def release(self) -> None:
         """Free the graph, if one is kept; a later product makes it anew."""
@@ -208,23 +211,26 @@ class GaussNewton(_OfParameters):
         if self._graph is None:
             z = self._logits().flatten(0, -2)
             u = torch.zeros_like(z, requires_grad=True)  # J'u is linear in u, and its derivative by u is J'
-            self._graph = (
-                z,
-                u,
-                torch.autograd.grad(z, self.parameters, u, create_graph=True, materialize_grads=True),
-            )
+            pulled = torch.autograd.grad(z, self.parameters, u, create_graph=True, materialize_grads=True)
+            self._graph = z, u, places(pulled)
+            del pulled
         z, u, pulled = self._graph
         (pushed,) = pulled_back(pulled, [u], v, keep=True)  # J v
         p = z.detach().softmax(-1)
         change = p * (pushed - (p * pushed).sum(-1, keepdim=True)) / len(z)
-        return pulled_back([z], self.parameters, [change], keep=True)
+        return pulled_back(places([z]), self.parameters, [change], keep=True)
+
+
+def places(tensors: Sequence[Tensor]) -> Places:
+    """Return where tensors were computed: no product reads a gradient's values, whose memory can be used again."""
+    return [get_gradient_edge(x) if x.requires_grad else None for x in tensors]
 
 
 def pulled_back(
-    outputs: Sequence[Tensor], inputs: Sequence[Tensor], v: Sequence[Tensor], keep: bool = False
+    outputs: Places, inputs: Sequence[Tensor], v: Sequence[Tensor], keep: bool = False
 ) -> Sequence[Tensor]:
     """Return ``d(outputs'v) / d(inputs)``: 0 where no output depends on an input."""
-    live = [(output, x) for output, x in zip(outputs, v, strict=True) if output.requires_grad]
+    live = [(output, x) for output, x in zip(outputs, v, strict=True) if output is not None]
     if not live:
         return [torch.zeros_like(x) for x in inputs]
     kept, weights = zip(*live, strict=True)

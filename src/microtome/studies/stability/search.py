@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from microtome.measure.curvature import NullSpace, flat, parts
-from microtome.measure.curvature.products import pulled_back
+from microtome.measure.curvature.products import places, pulled_back
 from microtome.measure.curvature.vectors import dot
 from microtome.studies.stability.catalyst import check, differentiable, parameters, share
 
@@ -123,7 +123,7 @@ def slope(
         slopes = torch.autograd.grad(loss, chosen, create_graph=True, materialize_grads=True)
         g = flat([one.detach() for one in slopes])
         w = 2 * (null_space.project(g) - null_space.share(g) * g) / dot(g, g)
-        by_input, by_label = pulled_back(slopes, [x, y], parts(w, chosen))
+        by_input, by_label = pulled_back(places(slopes), [x, y], parts(w, chosen))
     gains = (REACH * by_input + by_label).cpu()
     return gains - gains.gather(1, tokens[:, None])
 
