@@ -18,10 +18,10 @@ def runs(*, store: Path = STORE, last: int = 200, page: Switch = False) -> None:
         page: Also write a page of all runs and print its path.
     """
     from microtome.cli.console import say, table
-    from microtome.lab.store_index import summaries
+    from microtome.lab.store_index import newest
     from microtome.report.index import write_index
 
-    found = sorted(summaries(store), key=lambda summary: summary.created, reverse=True)
+    found = newest(store)
     if not found:
         say(f"No runs in {store}.")
         return

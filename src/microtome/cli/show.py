@@ -24,47 +24,32 @@ def _print(study: "Study") -> None:
     original = study.original
     say(f"{study.title} ({study.name}, version {study.version})", study.question, "")
     say(f"After {original.project}, “{original.title}”. {original.summary}", "")
-    for title, columns, rows in (
-        (
-            "Predictions",
-            ("prediction", "claim", "estimate", "supported if", "falsified if", "controls", "source"),
-            [
-                (
-                    p.id,
-                    p.claim,
-                    p.scale,
-                    p.supported_if,
-                    p.falsified_if,
-                    ", ".join(p.controls) or None,
-                    p.source,
-                )
-                for p in study.predictions
-            ],
-        ),
-        (
-            "Published rules",
+    table(
+        ("prediction", "claim", "estimate", "supported if", "falsified if", "controls", "source"),
+        [
+            (p.id, p.claim, p.scale, p.supported_if, p.falsified_if, ", ".join(p.controls) or None, p.source)
+            for p in study.predictions
+        ],
+        title="Predictions",
+    )
+    if study.published:
+        table(
             ("rule", "on", "as published"),
             [(rule.id, rule.prediction, rule.rule) for rule in study.published],
-        ),
-        (
-            "Controls",
+            title="Published rules",
+        )
+    if study.controls:
+        table(
             ("control", "what it checks"),
             [(control.name, control.description) for control in study.controls],
-        ),
-        (
-            "Options",
-            ("option", "value", "default", "meaning"),
-            [
-                (
-                    "--" + name.replace("_", "-"),
-                    in_words(field.annotation),
-                    default_of(field),
-                    field.description,
-                )
-                for name, field in study.config.model_fields.items()
-            ],
-        ),
-    ):
-        if rows:
-            table(columns, rows, title=title)
+            title="Controls",
+        )
+    table(
+        ("option", "value", "default", "meaning"),
+        [
+            ("--" + name.replace("_", "-"), in_words(field.annotation), default_of(field), field.description)
+            for name, field in study.config.model_fields.items()
+        ],
+        title="Options",
+    )
     say(f"Run it: microtome run {study.name}")

@@ -50,8 +50,9 @@ def package_versions() -> dict[str, str]:
         line for line in requires("microtome") or () if not re.search(r"extra == .(dev|bench|docs)", line)
     ]
     names = ["microtome", *(re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in required)]
-    groups = (group for group in entry_points().groups if group.startswith("microtome."))
-    added = {entry.dist.name for group in groups for entry in entry_points(group=group) if entry.dist}
+    entered = entry_points()
+    ours = (entered.select(group=group) for group in entered.groups if group.startswith("microtome."))
+    added = {entry.dist.name for entries in ours for entry in entries if entry.dist}
     names += sorted(added - set(names))
     found = {}
     for name in names:

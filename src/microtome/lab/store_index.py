@@ -81,6 +81,11 @@ def summaries(store: Path | str) -> list[Summary]:
     return [_as_of_now(root, entry.summary) for entry in entries.values()]
 
 
+def newest(store: Path | str) -> list[Summary]:
+    """Return ``summaries``, the newest run first."""
+    return sorted(summaries(store), key=lambda summary: summary.created, reverse=True)
+
+
 def _stamps(root: Path) -> Iterator[tuple[str, Stamp]]:
     """Yield each run's name, ``study/id``, and the state of its two files."""
     for study in _folders(root):

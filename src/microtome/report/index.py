@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from microtome.lab.store_index import summaries
+from microtome.lab.store_index import newest
 from microtome.report.render import write_page
 
 
 def write_index(store: Path | str) -> Path:
     """Write ``index.html`` into the store, newest runs first, and return its path."""
     root = Path(store)
-    newest = sorted(summaries(root), key=lambda summary: summary.created, reverse=True)
-    places = {run.id: f"{run.study}/{run.id}/report.html" for run in newest}
+    runs = newest(root)
+    places = {run.id: f"{run.study}/{run.id}/report.html" for run in runs}
     pages = {run: place for run, place in places.items() if (root / place).is_file()}
-    return write_page(root / "index.html", "index.html.j2", entries=newest, pages=pages, store=str(store))
+    return write_page(root / "index.html", "index.html.j2", entries=runs, pages=pages, store=str(store))

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from microtome.base.references import short
 from microtome.lab.verdict import Outcome
 
 MARKS = {
@@ -84,7 +85,7 @@ def tally(outcomes: Iterable[Outcome]) -> str:
 
 def model(reference: str) -> str:
     """Return the name in a model reference, without what stands before it; of a digest, the first digits."""
-    name = reference.rstrip("/").rpartition("/")[2].rpartition(":")[2]
+    name = short(reference)
     return f"{name[:8]}…" if re.fullmatch("[0-9a-f]{16,}", name) else name
 
 

@@ -107,7 +107,10 @@ def test_two_nodes_give_the_same_bytes_as_this_process(
 ) -> None:
     monkeypatch.setattr("microtome.base.progress.LONG", 0)
     run = on_cluster(engine={"shared_store": shared}, pause=0.1)
-    assert re.match(r"toy: 8 units: 1\d% done by [12] of 2 workers, about .* left", capfd.readouterr().err)
+    said = capfd.readouterr().err
+    assert re.search(r"^toy: 8 units: \d+% done by [12] of 2 workers, about .* left", said, re.MULTILINE), (
+        said
+    )
     assert toys.said == ["2 workers on the cluster, each with 1 CPU"]
     assert len(toys.pids()) == 2
     assert os.getpid() not in toys.pids()

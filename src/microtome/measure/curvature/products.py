@@ -211,9 +211,11 @@ class GaussNewton(_OfParameters):
         if self._graph is None:
             z = self._logits().flatten(0, -2)
             u = torch.zeros_like(z, requires_grad=True)  # J'u is linear in u, and its derivative by u is J'
-            pulled = torch.autograd.grad(z, self.parameters, u, create_graph=True, materialize_grads=True)
-            self._graph = z, u, places(pulled)
-            del pulled
+            self._graph = (
+                z,
+                u,
+                places(torch.autograd.grad(z, self.parameters, u, create_graph=True, materialize_grads=True)),
+            )
         z, u, pulled = self._graph
         (pushed,) = pulled_back(pulled, [u], v, keep=True)  # J v
         p = z.detach().softmax(-1)

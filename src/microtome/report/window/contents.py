@@ -10,7 +10,7 @@ from microtome.lab.prediction import Prediction, Region
 from microtome.lab.results import ROWS, TABLES, VERDICTS
 from microtome.lab.run import Run
 from microtome.lab.store import RUN
-from microtome.lab.store_index import Summary, models_of, summaries
+from microtome.lab.store_index import Summary, models_of, newest
 from microtome.lab.verdict import Verdict
 from microtome.report import words
 
@@ -19,7 +19,7 @@ FINISHED = "finished"
 
 def of_store(store: Path) -> dict[str, Any]:
     """Return every run in short, the newest first."""
-    found = sorted(summaries(store), key=lambda summary: summary.created, reverse=True)
+    found = newest(store)
     return {"store": store.resolve().name, "runs": [_line(summary) for summary in found]}
 
 

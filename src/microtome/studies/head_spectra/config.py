@@ -1,10 +1,10 @@
 """What a run of head-spectra can be told."""
 
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from microtome.base.references import distinct
 from microtome.lab.study import StudyConfig
 
 DEFAULT = "embedded:smollm2-135m"
@@ -82,10 +82,4 @@ class HeadSpectraConfig(StudyConfig):
     @property
     def labels(self) -> tuple[str, ...]:
         """Short distinct names of the models and inputs, in that order."""
-        names = (*self.model, *self.input)
-        short = [_short(name) for name in names]
-        return tuple(one if short.count(one) == 1 else name for one, name in zip(short, names, strict=True))
-
-
-def _short(name: str) -> str:
-    return Path(name.partition(":")[2] or name).name
+        return distinct((*self.model, *self.input))

@@ -1,10 +1,10 @@
 """What a run of stability can be told; a factorial of treatments, optimisers and ways to tune."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from microtome.base.references import distinct
 from microtome.lab.study import StudyConfig
 from microtome.studies.stability.arms import (
     CELLS,
@@ -98,10 +98,7 @@ class StabilityConfig(StudyConfig):
     @property
     def labels(self) -> tuple[str, ...]:
         """Short distinct names of the models, in their order."""
-        short = [Path(name.partition(":")[2] or name).name for name in self.models]
-        return tuple(
-            one if short.count(one) == 1 else name for one, name in zip(short, self.models, strict=True)
-        )
+        return distinct(self.models)
 
     @model_validator(mode="after")
     def _fits(self) -> "StabilityConfig":

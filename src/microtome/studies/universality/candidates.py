@@ -2,10 +2,10 @@
 
 import polars as pl
 
+from microtome.base.references import short
 from microtome.studies.universality.config import UniversalityConfig
 from microtome.studies.universality.data import Data
 from microtome.studies.universality.estimates import ablation_pairs
-from microtome.studies.universality.inputs import short
 from microtome.studies.universality.thresholds import action_quanta, basic_quanta
 
 HIGHEST_FREQUENCY = 0.5

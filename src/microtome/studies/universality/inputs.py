@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 from microtome.base.errors import UserError
+from microtome.base.references import short
 from microtome.corpora import AlignedText, align, load_corpus
 from microtome.corpora.encoding import tokenizer_fingerprint
 from microtome.models import fingerprint, load_anatomy, load_tokenizer
@@ -99,11 +100,6 @@ def _comparison(config: UniversalityConfig, role: Role, fingerprints: Mapping[st
     return Comparison(
         role, a, b, text(config, role).fingerprint, documents(config, role), LABELS[role].format(**names)
     )
-
-
-def short(reference: str) -> str:
-    """Return the last part of a model's reference."""
-    return (reference.partition(":")[2] or reference).rstrip("/").rpartition("/")[2] or reference
 
 
 def _model(config: UniversalityConfig, reference: str, option: str) -> str:
