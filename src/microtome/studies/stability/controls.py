@@ -6,10 +6,8 @@ from microtome.lab.study import of
 from microtome.lab.verdict import ControlResult
 from microtome.studies.stability.config import StabilityConfig
 from microtome.studies.stability.data import Data
+from microtome.studies.stability.matching import MATCH
 from microtome.studies.stability.protocol import CONTROLS, HARMLESS, IMMUNE
-
-MATCH = 0.01
-"""Relative difference of |dW| up to which two updates are of one size."""
 
 
 def control_results(config: StabilityConfig, data: Data) -> dict[str, ControlResult]:
@@ -89,7 +87,7 @@ def _matched(data: Data, subject: str) -> Result:
         return True, "nothing was matched"
     size = _largest(rows, "mismatch")
     worst = rows.sort(pl.col("mismatch").abs(), descending=True, nulls_last=False).row(0, named=True)
-    found = f"largest relative difference of a tensor's |dW| over {len(rows)} arms: {size:.2g}"
+    found = f"largest relative difference of a layer's |dW| over {len(rows)} arms: {size:.2g}"
     if size <= MATCH:
         return True, found
     coarse = "; 16-bit weights hold so small an update no more exactly" if "16" in worst["tuning"] else ""

@@ -47,7 +47,7 @@ class Data:
     arms: pl.DataFrame
     """A row for each arm, run and dose: ``effect`` is ln(R after / R before) with its interval over documents,
     ``rise`` that of the held-out loss, ``norm`` the size of the whole update, ``relative`` in the weights' own size,
-    ``mismatch`` the largest relative distance of a tensor's |dW| from the one it is matched to."""
+    ``mismatch`` the largest relative distance of a layer's |dW| from the one it is matched to."""
     baselines: pl.DataFrame
     """A row for each precision of a model, untuned."""
     inputs: pl.DataFrame

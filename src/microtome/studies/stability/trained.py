@@ -15,6 +15,7 @@ from microtome.studies.stability import before
 from microtome.studies.stability.arms import parts
 from microtome.studies.stability.data import rows
 from microtome.studies.stability.lighter import within_memory
+from microtome.studies.stability.matching import mismatch, remarks
 from microtome.studies.stability.treatments import Input, stored
 from microtome.train.finetune.lora import LoraShape
 from microtome.train.finetune.tune import Tuned, begin, tune
@@ -60,17 +61,13 @@ def arm(bench: StabilityBench, spec: Mapping[str, Any], *given: Measurement) -> 
             (reference,) = matched_to
             target = dict(zip(norms, reference.arrays["norms"].tolist(), strict=True))
             if treatment == "isotropic":
-                missed = update.isotropic(target, stream(spec["run"], "isotropic", spec["tuning"]))
+                update.isotropic(target, stream(spec["run"], "isotropic", spec["tuning"]))
             else:
-                missed = update.rescale(target)
+                update.rescale(target)
             now = update.norms()
-            moved = [missed[name] for name, norm in now.items() if norm > 0]
-            row = losses | {"dose": "matched", "mismatch": max(moved)} | _moved(now, size)
-            if len(moved) < len(missed):
-                unmoved = (
-                    f"{len(missed) - len(moved)} tensors that the input does not move are left as they are"
-                )
-                row["note"] = "; ".join(filter(None, (losses.get("note"), unmoved)))
+            notes = filter(None, (losses.get("note"), *remarks(now, target)))
+            row = losses | {"dose": "matched", "mismatch": mismatch(now, target)} | _moved(now, size)
+            row["note"] = "; ".join(notes) or None
             found += _measured(bench, model, baseline, row)
     return Measurement(rows(found), {"norms": np.array(list(norms.values()))})
 
