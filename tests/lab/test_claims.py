@@ -2,8 +2,8 @@
 
 import polars as pl
 
+from microtome.lab.claims import Claims, Control, PublishedRule, Reading, Tables
 from microtome.lab.prediction import Prediction, above, below
-from microtome.lab.study import Claims, Control, PublishedRule, Reading, Tables
 
 
 def _read(tables: Tables) -> Reading:

@@ -11,23 +11,11 @@ import polars as pl
 from pydantic import Field
 
 from microtome.base.errors import UserError
+from microtome.lab.claims import Control, PublishedRule, Reading, Tables
 from microtome.lab.estimate import Estimate, Null
 from microtome.lab.prediction import Prediction, above, below
 from microtome.lab.seeds import stream
-from microtome.lab.study import (
-    Analysis,
-    Bench,
-    Control,
-    Figure,
-    Measurement,
-    Original,
-    PublishedRule,
-    Reading,
-    Study,
-    StudyConfig,
-    Tables,
-    Unit,
-)
+from microtome.lab.study import Analysis, Bench, Figure, Measurement, Original, Study, StudyConfig, Unit
 from microtome.lab.verdict import ControlResult
 
 ASIDE: Any = {"identity": False}

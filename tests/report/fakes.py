@@ -9,18 +9,10 @@ import polars as pl
 from matplotlib.figure import Figure as MatplotlibFigure
 from pydantic import Field
 
+from microtome.lab.claims import Claims, Control, PublishedRule, Reading
 from microtome.lab.estimate import Estimate, Null, alphas
 from microtome.lab.prediction import Prediction, Region, above, below, between, outside
-from microtome.lab.study import (
-    Claims,
-    Control,
-    Figure,
-    Listing,
-    Original,
-    PublishedRule,
-    Reading,
-    StudyConfig,
-)
+from microtome.lab.study import Figure, Listing, Original, StudyConfig
 from microtome.lab.verdict import ControlResult, decide
 
 HOSTILE = "<script>alert('x')</script> & <img src=http://evil.example/x.png>"

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from microtome.base.files import atomic, sha256_file, write_json
+from microtome.lab.claims import Tables
 from microtome.lab.estimate import alphas
 from microtome.lab.packing import Stored
 from microtome.lab.plan import Layout
 from microtome.lab.record import Registered
-from microtome.lab.study import Analysis, Measurement, Tables
+from microtome.lab.study import Analysis, Measurement
 from microtome.lab.threads import limited
 from microtome.lab.verdict import Verdict, decide
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from microtome.base.errors import UserError, did_you_mean
 from microtome.lab import registry
+from microtome.lab.claims import Reading
 from microtome.lab.prediction import Prediction
 from microtome.lab.record import Damaged, RunRecord
 from microtome.lab.results import ROWS, TABLES, VERDICTS
 from microtome.lab.store import RUN, RunFolder, Store
-from microtome.lab.study import Reading, Study, StudyConfig
+from microtome.lab.study import Study, StudyConfig
 from microtome.lab.verdict import ControlResult, Verdict
 
 if TYPE_CHECKING:

@@ -1,15 +1,15 @@
 """What a study is: a question, a config, predictions, published rules, and how to measure and analyse."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from microtome.base.files import digest
+from microtome.lab.claims import Claims, Control, PublishedRule, Tables
 from microtome.lab.estimate import Estimate
 from microtome.lab.prediction import Frozen, Prediction
 from microtome.lab.resources import Resources
@@ -35,101 +35,6 @@ class Original(Frozen):
     title: str
     project: str
     summary: str
-
-
-class Control(Frozen):
-    """A check that must pass before a prediction is read."""
-
-    name: str
-    description: str
-
-
-class Reading(Frozen):
-    """What a published rule reads from the data, in the original's words."""
-
-    outcome: str
-    claims: bool | None
-    """Whether the rule reads its claim as true; None where the original gives no rule that decides."""
-    numbers: dict[str, float | None] = Field(default_factory=dict)
-    """What the rule looked at; a number that is undefined is None (NaN becomes None)."""
-
-    @field_validator("numbers")
-    @classmethod
-    def _undefined_is_none(cls, numbers: dict[str, float | None]) -> dict[str, float | None]:
-        return {name: x if x is not None and math.isfinite(x) else None for name, x in numbers.items()}
-
-
-Tables = Mapping[str, "pl.DataFrame"]
-
-
-@dataclass(frozen=True)
-class PublishedRule:
-    """The original's own threshold rule, as a function of the run's tables."""
-
-    id: str
-    prediction: str
-    """The prediction that asks the same question."""
-    rule: str
-    """The rule in words, with its threshold and whose threshold that is."""
-    read: Callable[[Tables], Reading]
-
-
-def of(name: str, subject: str) -> str:
-    """Return the id of a claim, rule or control about one of several subjects."""
-    return f"{name} [{subject}]"
-
-
-@dataclass(frozen=True)
-class Claims:
-    """What a run is held to: its predictions, the published rules beside them, and its controls."""
-
-    predictions: tuple[Prediction, ...]
-    published: tuple[PublishedRule, ...]
-    controls: tuple[Control, ...]
-
-    def about(self, subjects: Sequence[str]) -> "Claims":
-        """Return the claims made of each subject apart, claim by claim; all are corrected together."""
-        return Claims(
-            tuple(
-                p.model_copy(
-                    update={
-                        "id": of(p.id, subject),
-                        "claim": f"{subject}: {p.claim}",
-                        "controls": tuple(of(control, subject) for control in p.controls),
-                    }
-                )
-                for p in self.predictions
-                for subject in subjects
-            ),
-            tuple(
-                replace(
-                    rule,
-                    id=of(rule.id, subject),
-                    prediction=of(rule.prediction, subject),
-                    read=_reader(rule, subject),
-                )
-                for rule in self.published
-                for subject in subjects
-            ),
-            tuple(
-                control.model_copy(update={"name": of(control.name, subject)})
-                for control in self.controls
-                for subject in subjects
-            ),
-        )
-
-
-def _reader(rule: PublishedRule, subject: str) -> Callable[[Tables], Reading]:
-    """Return the rule's reading of the rows about one subject."""
-
-    def read(tables: Tables) -> Reading:
-        own = {
-            name: table.filter(subject=subject) if "subject" in table.columns else table
-            for name, table in tables.items()
-        }
-        return rule.read(own)
-
-    return read
 
 
 class Unit(Frozen):

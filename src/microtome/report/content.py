@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from microtome.lab.claims import Control, PublishedRule, Reading
 from microtome.lab.prediction import Prediction
-from microtome.lab.study import Control, Listing, PublishedRule, Reading
+from microtome.lab.study import Listing
 from microtome.lab.verdict import ControlResult, Verdict
 from microtome.report import words
 from microtome.report.strip import Strip, strip

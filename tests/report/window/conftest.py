@@ -11,11 +11,11 @@ import pytest
 from tests.lab.toy import Toy, ToyConfig
 from tests.report.window.chromium import Page, chromium
 
+from microtome.lab.claims import Tables
 from microtome.lab.config import build_config
 from microtome.lab.run import Run
 from microtome.lab.runner import execute
 from microtome.lab.store import RunFolder
-from microtome.lab.study import Tables
 from microtome.lab.verify import publish
 from microtome.report import write_report
 from microtome.report.window import WindowServer

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from microtome.base.style import style
-from microtome.lab.study import Tables
+from microtome.lab.claims import Tables
 from microtome.studies.bands import STUDY
 from microtome.studies.bands.arms import ARMS
 from microtome.studies.bands.config import BandsConfig

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from microtome.lab.study import Analysis, Bench, Figure, Listing, Measurement, Study, Tables, Unit
+from microtome.lab.claims import Tables
+from microtome.lab.study import Analysis, Bench, Figure, Listing, Measurement, Study, Unit
 from microtome.studies.bands import plan, protocol
 from microtome.studies.bands.config import BandsConfig
 

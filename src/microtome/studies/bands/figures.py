@@ -5,7 +5,8 @@ from functools import partial
 
 import polars as pl
 
-from microtome.lab.study import Figure, Tables
+from microtome.lab.claims import Tables
+from microtome.lab.study import Figure
 from microtome.report.words import number
 from microtome.studies.bands import drawings
 from microtome.studies.bands.arms import DESCRIPTIONS

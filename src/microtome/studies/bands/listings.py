@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 from scipy.special import stdtrit
 
-from microtome.lab.study import Listing, Tables
+from microtome.lab.claims import Tables
+from microtome.lab.study import Listing
 from microtome.report.words import joined, number, percent
 from microtome.studies.bands.arms import DESCRIPTIONS
 from microtome.studies.bands.config import BandsConfig

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from microtome.lab.study import Tables
+from microtome.lab.claims import Tables
 from microtome.report.words import joined, number
 from microtome.studies.bands.arms import DESCRIPTIONS, TIMELINE, evaluation_steps
 from microtome.studies.bands.config import BandsConfig

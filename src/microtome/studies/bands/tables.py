@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from microtome.lab.study import Tables
+from microtome.lab.claims import Tables
 from microtome.measure.effects import half_width
 from microtome.studies.bands.config import BandsConfig
 from microtome.studies.bands.data import Data

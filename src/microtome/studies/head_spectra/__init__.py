@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from microtome.lab.study import Analysis, Bench, Figure, Listing, Measurement, Study, Tables, Unit
+from microtome.lab.claims import Tables
+from microtome.lab.study import Analysis, Bench, Figure, Listing, Measurement, Study, Unit
 from microtome.studies.head_spectra import plan, protocol
 from microtome.studies.head_spectra.config import HeadSpectraConfig
 
@@ -94,7 +95,7 @@ class HeadSpectra(Study):
 
     def planted_effects(self, config: HeadSpectraConfig) -> dict[str, str]:
         """Return the planted effects in words."""
-        from microtome.lab.study import of
+        from microtome.lab.claims import of
         from microtome.studies.head_spectra.planted import EFFECTS
 
         if len(config.labels) == 1:

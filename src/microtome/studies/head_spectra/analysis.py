@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from microtome.lab.claims import of
 from microtome.lab.estimate import Estimate
-from microtome.lab.study import Analysis, of
+from microtome.lab.study import Analysis
 from microtome.lab.verdict import ControlResult
 from microtome.studies.head_spectra.config import HeadSpectraConfig
 from microtome.studies.head_spectra.controls import control_results

@@ -5,7 +5,8 @@ from functools import partial
 
 import polars as pl
 
-from microtome.lab.study import Figure, Tables
+from microtome.lab.claims import Tables
+from microtome.lab.study import Figure
 from microtome.studies.head_spectra import drawings
 from microtome.studies.head_spectra.config import HeadSpectraConfig
 from microtome.studies.head_spectra.protocol import summary_of, verdict_words

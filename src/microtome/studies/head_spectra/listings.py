@@ -5,7 +5,8 @@ from typing import Any
 
 import polars as pl
 
-from microtome.lab.study import Listing, Tables
+from microtome.lab.claims import Tables
+from microtome.lab.study import Listing
 from microtome.report.words import number
 from microtome.studies.head_spectra.config import HeadSpectraConfig
 from microtome.studies.head_spectra.protocol import stability_words, summary_of, verdict_words

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from microtome.lab.study import Tables
+from microtome.lab.claims import Tables
 from microtome.studies.head_spectra.config import HeadSpectraConfig
 from microtome.studies.head_spectra.protocol import summary_of
 from microtome.studies.head_spectra.weights import COLDEST, HOTTEST, NOISE

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from microtome.lab.study import Analysis, Bench, Claims, Figure, Listing, Measurement, Study, Tables, Unit, of
+from microtome.lab.claims import Claims, Tables, of
+from microtome.lab.study import Analysis, Bench, Figure, Listing, Measurement, Study, Unit
 from microtome.studies.stability import orchestrate, plan, protocol, published
 from microtome.studies.stability.config import StabilityConfig
 

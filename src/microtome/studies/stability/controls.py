@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from microtome.lab.study import of
+from microtome.lab.claims import of
 from microtome.lab.verdict import ControlResult
 from microtome.studies.stability.config import StabilityConfig
 from microtome.studies.stability.data import Data

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
 
 from microtome.base.style import BLACK, BLUE, GREEN, GREY, ORANGE, PALETTE, PURPLE, VERMILION
-from microtome.lab.study import Tables
+from microtome.lab.claims import Tables
 from microtome.measure.effects import half_width
 from microtome.studies.stability.protocol import IMMUNE
 

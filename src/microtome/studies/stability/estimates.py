@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import polars as pl
 
+from microtome.lab.claims import of
 from microtome.lab.estimate import Estimate
 from microtome.lab.means import mean_estimate
-from microtome.lab.study import of
 from microtome.studies.stability.arms import PLACEBO_TREATMENTS, QUANTISED, parts
 from microtome.studies.stability.config import StabilityConfig
 from microtome.studies.stability.data import Data

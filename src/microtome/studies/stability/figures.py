@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from functools import partial
 from math import exp
 
-from microtome.lab.study import Figure, Tables
+from microtome.lab.claims import Tables
+from microtome.lab.study import Figure
 from microtome.studies.stability import drawings
 from microtome.studies.stability.config import StabilityConfig
 from microtome.studies.stability.protocol import IMMUNE

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from microtome.lab.study import Listing, Tables
+from microtome.lab.claims import Tables
+from microtome.lab.study import Listing
 from microtome.studies.stability.arms import DESCRIPTIONS
 from microtome.studies.stability.config import StabilityConfig
 

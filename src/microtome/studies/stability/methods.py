@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from microtome.lab.study import Tables
+from microtome.lab.claims import Tables
 from microtome.studies.stability.config import StabilityConfig
 from microtome.studies.stability.protocol import IMMUNE
 

@@ -2,8 +2,9 @@
 
 from math import log
 
+from microtome.lab.claims import Control
 from microtome.lab.prediction import Prediction, Region, above, below, between, outside
-from microtome.lab.study import Control, Original
+from microtome.lab.study import Original
 
 ORIGINAL = Original(
     title="Pythia Experiments",

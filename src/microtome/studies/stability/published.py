@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from microtome.lab.study import PublishedRule, Reading, Tables
+from microtome.lab.claims import PublishedRule, Reading, Tables
 
 if TYPE_CHECKING:
     import numpy as np

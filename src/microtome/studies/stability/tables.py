@@ -5,7 +5,7 @@ from math import exp
 
 import polars as pl
 
-from microtome.lab.study import Tables
+from microtome.lab.claims import Tables
 from microtome.studies.stability.config import StabilityConfig
 from microtome.studies.stability.data import Data
 from microtome.studies.stability.estimates import by_size, contrasts, values_of

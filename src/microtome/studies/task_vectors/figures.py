@@ -5,7 +5,8 @@ from functools import partial
 
 import polars as pl
 
-from microtome.lab.study import Figure, Tables
+from microtome.lab.claims import Tables
+from microtome.lab.study import Figure
 from microtome.measure.nulls import simplex_cosine
 from microtome.studies.task_vectors import drawings
 from microtome.studies.task_vectors.config import TaskVectorsConfig

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from microtome.lab.study import Tables
+from microtome.lab.claims import Tables
 from microtome.measure.nulls import simplex_cosine
 from microtome.studies.task_vectors.config import BLOCK, TaskVectorsConfig
 from microtome.studies.task_vectors.tables import EMBEDDING

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from microtome.lab.study import Analysis, Bench, Figure, Listing, Measurement, Study, Tables, Unit
+from microtome.lab.claims import Tables
+from microtome.lab.study import Analysis, Bench, Figure, Listing, Measurement, Study, Unit
 from microtome.studies.universality import plan, protocol
 from microtome.studies.universality.config import UniversalityConfig
 

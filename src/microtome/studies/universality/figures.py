@@ -6,7 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from microtome.lab.study import Figure, Tables
+from microtome.lab.claims import Tables
+from microtome.lab.study import Figure
 from microtome.report.words import number
 from microtome.studies.universality import drawings
 from microtome.studies.universality.config import UniversalityConfig

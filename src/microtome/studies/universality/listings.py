@@ -6,7 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from microtome.lab.study import Listing, Tables
+from microtome.lab.claims import Tables
+from microtome.lab.study import Listing
 from microtome.report.words import number, percent
 from microtome.studies.universality.config import UniversalityConfig
 from microtome.studies.universality.protocol import evidence_words, level_words

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from microtome.lab.study import Tables
+from microtome.lab.claims import Tables
 from microtome.measure.linear_maps import PENALTIES
 from microtome.report.words import joined, number
 from microtome.studies.universality.config import UniversalityConfig

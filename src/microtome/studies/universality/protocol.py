@@ -1,7 +1,8 @@
 """What the study claims, when a claim counts as supported or falsified, and how the original reads its numbers."""
 
+from microtome.lab.claims import Control, PublishedRule, Reading, Tables
 from microtome.lab.prediction import Prediction, above, below
-from microtome.lab.study import Control, Original, PublishedRule, Reading, Tables
+from microtome.lab.study import Original
 
 ORIGINAL = Original(
     title="Experiment 000: Action Quanta extraction",

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from microtome.lab.claims import Reading, of
 from microtome.lab.estimate import Estimate, Null
 from microtome.lab.prediction import Prediction, Region, above, below, between, outside
-from microtome.lab.study import Reading, of
 from microtome.lab.verdict import ControlResult
 from microtome.measure.effects import Difference
 from microtome.studies.stability.protocol import IMMUNE, RUNS

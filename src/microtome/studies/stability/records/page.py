@@ -7,7 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from microtome.lab.study import Control, Figure, Listing, PublishedRule
+from microtome.lab.claims import Control, PublishedRule
+from microtome.lab.study import Figure, Listing
 from microtome.lab.verdict import Verdict
 from microtome.report import words
 from microtome.report.content import Answer, Checked, Published
