@@ -201,6 +201,6 @@ CONTROLS = (
         description="Directions are certified, the search changed its start, and the share outside them rose.",
     ),
     Control(
-        name="matched size", description="At matched size |dW| agrees within 1 % in all arms and tensors."
+        name="matched size", description="At matched size |dW| agrees within 1 % in all arms and layers."
     ),
 )
