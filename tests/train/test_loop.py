@@ -18,8 +18,9 @@ from tests.train.conftest import Tiny
 import microtome as package
 from microtome.base.errors import UserError
 from microtome.train import curves
+from microtome.train.cached import trained
 from microtome.train.data import load_text
-from microtome.train.loop import Diverged, Trained, train, trained
+from microtome.train.loop import Diverged, Trained, train
 
 COMPILERS = ("g++", "clang++", "c++")
 

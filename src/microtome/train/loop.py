@@ -14,7 +14,6 @@ from torch import Tensor
 
 from microtome.base.errors import UserError
 from microtome.base.progress import progress
-from microtome.lab.identity import identity_of
 from microtome.lab.seeds import stream
 from microtome.train import checkpoints, folder
 from microtome.train.build import new_model, torch_seed
@@ -307,28 +306,6 @@ class Run:
             held_out=held_out,
             tokens_per_second=self.speed(),
         )
-
-
-def trained(config: TrainConfig, *, observe: Observer | None = None, observed: str = "") -> Trained:
-    """Train in microtome's cache, where the same config finds its model again.
-
-    Args:
-        config: what to train.
-        observe: as for ``train``.
-        observed: names what ``observe`` looks at, which is part of what is found again.
-
-    Raises:
-        UserError, Diverged: as ``train``.
-    """
-    from filelock import FileLock
-
-    from microtome.base.files import cache_folder, digest
-
-    text = load_text(config).fingerprint
-    place = cache_folder("train", digest([identity_of(config), text, observed])[:24])
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{place}.lock"):
-        return train(config, place, observe=observe)
 
 
 def _size(model: StandardTransformer) -> int:

@@ -20,9 +20,10 @@ from microtome.studies.bands.features import layer_features
 from microtome.studies.bands.observe import leak, neurons_of, observer
 from microtome.studies.bands.plan import seeds
 from microtome.train.build import architecture, new_model
+from microtome.train.cached import trained
 from microtome.train.config import TrainConfig
 from microtome.train.curves import read
-from microtome.train.loop import Diverged, Trained, trained
+from microtome.train.loop import Diverged, Trained
 
 CONDITIONS = ("text", "random")
 ROWS = {"table": pl.String, "step": pl.Int64, "band": pl.Int64, "name": pl.String, "value": pl.Float64}
