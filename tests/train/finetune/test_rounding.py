@@ -70,6 +70,13 @@ def test_weights_may_cross_zero() -> None:
     assert float(got.norm()) == pytest.approx(4.0, rel=1e-3)
 
 
+def test_the_largest_number_stays_where_it_is() -> None:
+    before = torch.tensor([65504.0, *[1.0] * 63], dtype=torch.float16)
+    got = step(before, torch.ones(64), 1e-3)
+    assert got[0] == 0
+    assert float(got.norm()) == pytest.approx(1e-3, rel=0.05)
+
+
 def test_no_norm_is_no_step() -> None:
     assert not step(torch.ones(3, dtype=torch.bfloat16), torch.ones(3), 0.0).any()
 

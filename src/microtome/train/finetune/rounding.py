@@ -35,9 +35,10 @@ def stepped(before: Tensor, direction: Tensor, norm: float, generator: torch.Gen
     Returns:
         The new weights. In large tensors the norm is met; in small ones it is as near as such units come.
     """
-    step = direction.to(_fine(before).dtype)
+    fine = _fine(before)
+    step = direction.to(fine.dtype)
     step = step * (norm / frobenius(step))
-    best = (_fine(before) + step).to(before.dtype)
+    best = (fine + step).to(before.dtype)
     miss = _distance(best, before) / norm - 1 if norm else 0.0
     moving = step != 0
     start, step, scale = before[moving], step[moving], 1.0
@@ -70,12 +71,14 @@ def _rounded_up(gain: Tensor, part: Tensor, missing: float, generator: torch.Gen
     up = torch.zeros_like(part, dtype=torch.bool)
     enough = 2 * TOLERANCE * missing
     while missing > enough:
-        left = torch.where(~up & (gain < 2 * missing), part, 0.0)
-        expected = float((left * gain).sum())
+        fits = ~up & (gain < 2 * missing)
+        expected = float(
+            torch.where(fits, part * gain, 0.0).sum()
+        )  # a gain past the largest number is infinite
         if not expected:
             break
         chance = torch.rand(part.shape, generator=generator, dtype=torch.float64).to(part.device)
-        drawn = torch.where(chance < left * (missing / expected), gain, 0.0)
+        drawn = torch.where(fits & (chance < part * (missing / expected)), gain, 0.0)
         drawn[drawn.cumsum(0) > missing + drawn / 2] = 0.0
         up |= drawn > 0
         missing -= float(drawn.sum())
